@@ -1,0 +1,48 @@
+"""Every error this project raises on purpose, each with a message that says seen, expected and remedy.
+
+CircuitError
+  + GraphFormatError        a graph, file or table breaks the schema
+  + PatternError            a circuit pattern, role or parameter cannot be understood
+  + PromptError             a prompt or target cannot be traced (empty, too long, unknown token)
+  + UnsupportedModelError   a model has no adapter, or its adapter fails the check at load
+  + DictionaryError         a transcoder folder is broken or does not fit the model
+  + StoreError              the database is unreachable, refused a query, or ran out of room
+      + QueryError          a Cypher text or its parameters are refused; carries the place
+"""
+
+
+class CircuitError(Exception):
+    """Base class; caught at the command line and in the app, nowhere else."""
+
+
+class GraphFormatError(CircuitError):
+    """A graph, file or table breaks the schema."""
+
+
+class PatternError(CircuitError):
+    """A circuit pattern, role or parameter cannot be understood."""
+
+
+class PromptError(CircuitError):
+    """A prompt or target cannot be traced."""
+
+
+class UnsupportedModelError(CircuitError):
+    """A model has no adapter, or its adapter fails the check at load."""
+
+
+class DictionaryError(CircuitError):
+    """A transcoder folder is broken or does not fit the model."""
+
+
+class StoreError(CircuitError):
+    """The database is unreachable, refused a query, or ran out of room."""
+
+
+class QueryError(StoreError):
+    """A Cypher text or its parameters are refused."""
+
+    def __init__(self, message: str, line: int | None = None, column: int | None = None):
+        super().__init__(message)
+        self.line = line  # 1-based, in the text as typed
+        self.column = column  # 1-based

@@ -1,0 +1,326 @@
+"""AttributionGraph: the one object that leaves the tracer, and how it is saved without pickle.
+
+A saved graph is a folder (local, or any fsspec URL) with `nodes.parquet`, `edges.parquet` and, written last,
+`metadata.json`: a folder without the last file is not a graph yet, so a crash leaves nothing half-readable.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tracer.errors import GraphFormatError
+from tracer.schema import EDGE_COLUMNS, NODE_COLUMNS, SCHEMA_VERSION, NodeKind
+
+METADATA_FILE = "metadata.json"
+NODES_FILE = "nodes.parquet"
+EDGES_FILE = "edges.parquet"
+
+
+@dataclass(frozen=True)
+class GraphMetadata:
+    """What a graph is of, and everything needed to make it again."""
+
+    slug: str
+    """Short name for people; not unique."""
+    prompt: str
+    """The text that was traced, as given."""
+    tokens: tuple[str, ...]
+    """Text of each token, by position."""
+    model: str
+    """Name of the model."""
+    source_set: str
+    """Name of the feature dictionary; features are never joined across source sets."""
+    n_layers: int
+    """Number of layers of the model."""
+    origin: str = "throughline"
+    """What computed the effects: `throughline`, `circuit-tracer`, `anthropic`, ..."""
+    complete: bool = True
+    """Whether the edges are all direct effects. False: pruned before we saw it, so shares are of what is left."""
+    target: str = "logit"
+    """What the logit nodes stand for: `logit` (minus the mean logit) or `log-odds`."""
+    replacement_score: float | None = None
+    """Share of influence that starts at tokens and not at errors, 0 to 1, before pruning."""
+    completeness_score: float | None = None
+    """Share of input of nodes, weighted by influence, that does not come from errors, 0 to 1, before pruning."""
+    roles: dict[str, str] = field(default_factory=dict)
+    """Known parts of the prompt where a benchmark tells them, e.g. {"city": "Dallas"}; empty otherwise."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Files, hashes, versions, configuration, wall time, peak memory; for an imported file also its repairs."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Direct effects as parallel arrays of length E, sorted by target, then source; columns as EDGE_COLUMNS."""
+
+    source: np.ndarray
+    target: np.ndarray
+    effect: np.ndarray
+    share: np.ndarray
+    kept: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def take(self, rows: np.ndarray) -> "Edges":
+        """The edges at these positions or under this mask."""
+        return Edges(*(getattr(self, name)[rows] for name in EDGE_COLUMNS))
+
+
+@dataclass(frozen=True, eq=False)
+class AttributionGraph:
+    """The attribution graph of one prompt.
+
+    Nodes stand in the order of `NodeKind` (features, errors, tokens, logits); an edge goes from a lower layer to a
+    strictly higher one, so the graph has no cycle. Build with `AttributionGraph.build`, which checks all this.
+    """
+
+    nodes: pd.DataFrame
+    edges: Edges
+    metadata: GraphMetadata
+
+    @classmethod
+    def build(
+        cls,
+        nodes: pd.DataFrame,
+        source: np.ndarray,
+        target: np.ndarray,
+        effect: np.ndarray,
+        metadata: GraphMetadata,
+        kept: np.ndarray | None = None,
+    ) -> "AttributionGraph":
+        """A checked graph: missing optional node columns filled, edges sorted, shares computed.
+
+        Args:
+            nodes: One row a node, in the order of NodeKind. Required columns: node_id, kind, layer, position, index.
+            source: (E,) rows of `nodes`.
+            target: (E,) rows of `nodes`.
+            effect: (E,) signed direct effects; zeros are dropped.
+            kept: (E,) mask of the pruned graph; all edges if not given.
+
+        Raises:
+            GraphFormatError: Ids collide, an edge points at no node or not to a higher layer, a value is not finite.
+
+        >>> nodes = pd.DataFrame({"node_id": ["0_7_1", "E_5_1", "3_9_1"], "kind": ["feature", "token", "logit"],
+        ...                       "layer": [0, -1, 2], "position": [1, 1, 1], "index": [7, 5, 9]})
+        >>> about = GraphMetadata("demo", "a b", ("a", "b"), "model", "set", n_layers=2)
+        >>> graph = AttributionGraph.build(nodes, np.array([1, 0, 1]), np.array([0, 2, 2]), np.array([2., 3., -1.]), about)
+        >>> graph.edges.share.tolist()
+        [1.0, 0.75, 0.25]
+        """
+        nodes = _complete_nodes(nodes)
+        source, target = np.asarray(source, np.int32), np.asarray(target, np.int32)
+        effect = np.asarray(effect, np.float32)
+        kept = np.ones(len(source), bool) if kept is None else np.asarray(kept, bool)
+        _check_edges(nodes, source, target, effect)
+        real = np.flatnonzero(effect)
+        order = real[np.lexsort((source[real], target[real]))]
+        source, target, effect, kept = source[order], target[order], effect[order], kept[order]
+        edges = Edges(source, target, effect, shares(target, effect, len(nodes)), kept)
+        return cls(nodes, edges, metadata)
+
+    @cached_property
+    def graph_id(self) -> str:
+        """16 hex digits of a SHA-256 over what was computed; labels, wall time and names for people stay out."""
+        digest = hashlib.sha256()
+        about = self.metadata
+        identity = (SCHEMA_VERSION, about.model, about.source_set, about.n_layers, about.target, list(about.tokens))
+        digest.update(json.dumps(identity).encode())
+        for name in ("node_id", "kind"):
+            digest.update("\0".join(self.nodes[name]).encode())
+        for name in ("layer", "position", "index", "activation", "probability", "kept"):
+            digest.update(np.ascontiguousarray(self.nodes[name].to_numpy()).tobytes())
+        for name in ("source", "target", "effect", "kept"):
+            digest.update(np.ascontiguousarray(getattr(self.edges, name)).tobytes())
+        return digest.hexdigest()[:16]
+
+    def slice_of(self, kind: NodeKind) -> slice:
+        """Where the nodes of this kind stand; they are contiguous."""
+        rows = np.flatnonzero((self.nodes["kind"] == kind).to_numpy())
+        return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
+
+    @property
+    def logit_weight_N(self) -> np.ndarray:
+        """(N,) probability of each output, zero on other nodes; where no file told it, outputs weigh the same."""
+        weight_N = np.nan_to_num(self.nodes["probability"].to_numpy(np.float64))
+        logits = self.slice_of(NodeKind.LOGIT)
+        if not weight_N[logits].any():
+            weight_N[logits] = 1 / max(logits.stop - logits.start, 1)
+        return weight_N
+
+    def row_of(self, node_id: str) -> int:
+        """The row of this node. Raises GraphFormatError where the graph has none."""
+        rows = np.flatnonzero((self.nodes["node_id"] == node_id).to_numpy())
+        if not len(rows):
+            raise GraphFormatError(
+                f"graph {self.graph_id} ({self.metadata.slug}) has no node {node_id!r}; "
+                f"expected an id such as {self.nodes['node_id'].iloc[0]!r}. Look it up in the nodes table."
+            )
+        return int(rows[0])
+
+    def pruned(self) -> "AttributionGraph":
+        """The kept nodes and edges alone, with the shares and influence of the whole graph."""
+        keep = self.nodes["kept"].to_numpy()
+        new_row = np.cumsum(keep) - 1
+        edges = self.edges.take(self.edges.kept & keep[self.edges.source] & keep[self.edges.target])
+        moved = dataclasses.replace(
+            edges, source=new_row[edges.source].astype(np.int32), target=new_row[edges.target].astype(np.int32)
+        )
+        about = dataclasses.replace(self.metadata, complete=False)
+        return AttributionGraph(self.nodes[keep].reset_index(drop=True), moved, about)
+
+    def save(self, url: str) -> None:
+        """Write the graph into the folder at this path or fsspec URL, replacing what is there.
+
+        Raises:
+            OSError: The folder cannot be written (no room, no rights); no graph is visible there then.
+        """
+        fs, path = fsspec.core.url_to_fs(str(url))
+        fs.makedirs(path, exist_ok=True)
+        if fs.exists(f"{path}/{METADATA_FILE}"):
+            fs.rm(f"{path}/{METADATA_FILE}")
+        _write_table(fs, f"{path}/{NODES_FILE}", pa.Table.from_pandas(self.nodes, preserve_index=False))
+        columns = {name: getattr(self.edges, name) for name in EDGE_COLUMNS}
+        _write_table(fs, f"{path}/{EDGES_FILE}", pa.table(columns))
+        about = {"schema_version": SCHEMA_VERSION, "graph_id": self.graph_id} | dataclasses.asdict(self.metadata)
+        with fs.open(f"{path}/{METADATA_FILE}.part", "w") as out:
+            json.dump(about, out, indent=1, ensure_ascii=False)
+        fs.mv(f"{path}/{METADATA_FILE}.part", f"{path}/{METADATA_FILE}")
+
+    @classmethod
+    def load(cls, url: str) -> "AttributionGraph":
+        """Read a saved graph and check that it is what was saved.
+
+        Raises:
+            GraphFormatError: There is no graph at this place, another schema version wrote it, or its content does
+                not have the hash it was saved with.
+        """
+        fs, path = fsspec.core.url_to_fs(str(url))
+        about = read_metadata(url)
+        expected = about.pop("graph_id")
+        about.pop("schema_version")
+        with fs.open(f"{path}/{NODES_FILE}", "rb") as file:
+            nodes = _complete_nodes(pq.read_table(file).to_pandas())
+        with fs.open(f"{path}/{EDGES_FILE}", "rb") as file:
+            table = pq.read_table(file)
+        columns = (table[name].to_numpy().astype(column.dtype) for name, column in EDGE_COLUMNS.items())
+        graph = cls(nodes, Edges(*columns), GraphMetadata(**about | {"tokens": tuple(about["tokens"])}))
+        if graph.graph_id != expected:
+            raise GraphFormatError(
+                f"{url}: content has the hash {graph.graph_id}, the graph was saved as {expected}; "
+                "the files were changed or damaged since. Trace or ingest the graph again."
+            )
+        return graph
+
+
+def read_metadata(url: str) -> dict[str, Any]:
+    """The metadata of a saved graph, with `graph_id` and `schema_version`, without reading its tables.
+
+    Raises:
+        GraphFormatError: There is no graph at this place, or another schema version wrote it.
+    """
+    fs, path = fsspec.core.url_to_fs(str(url))
+    try:
+        with fs.open(f"{path}/{METADATA_FILE}") as file:
+            about = json.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        raise GraphFormatError(
+            f"{url}: no {METADATA_FILE} there; a saved graph is a folder with {NODES_FILE}, {EDGES_FILE} and "
+            f"{METADATA_FILE}. Give the folder that `throughline trace --out` wrote."
+        ) from None
+    except ValueError as error:
+        raise GraphFormatError(
+            f"{url}/{METADATA_FILE}: not JSON ({error}); expected the metadata of a saved graph. Trace it again."
+        ) from None
+    if not isinstance(about, dict) or about.get("schema_version") != SCHEMA_VERSION:
+        seen = about.get("schema_version") if isinstance(about, dict) else type(about).__name__
+        raise GraphFormatError(
+            f"{url}: schema version {seen}; this program reads version {SCHEMA_VERSION}. Trace or ingest it again."
+        )
+    return about
+
+
+def shares(target: np.ndarray, effect: np.ndarray, n_nodes: int) -> np.ndarray:
+    """(E,) abs(effect) over the sum of abs(effect) into the same target; zero where nothing comes in.
+
+    >>> shares(np.array([2, 2, 3]), np.array([3.0, -1.0, 0.5]), 4).tolist()
+    [0.75, 0.25, 1.0]
+    """
+    size = np.abs(effect).astype(np.float64)
+    total_N = np.bincount(target, weights=size, minlength=n_nodes)
+    return (size / np.maximum(total_N[target], 1e-10)).astype(np.float32)  # 1e-10: the peer's clamp
+
+
+def _complete_nodes(nodes: pd.DataFrame) -> pd.DataFrame:
+    """Every column of NODE_COLUMNS in its type and order; checks ids and the order of kinds."""
+    defaults = {"label": "", "label_note": "", "activation": np.nan, "influence": 0, "probability": np.nan, "kept": True}
+    missing = [name for name in NODE_COLUMNS if name not in nodes and name not in defaults]
+    if missing:
+        raise GraphFormatError(
+            f"nodes table lacks {', '.join(missing)}; expected {', '.join(NODE_COLUMNS)}. Add the columns."
+        )
+    columns = {
+        name: nodes[name] if name in nodes else np.full(len(nodes), defaults[name]) for name in NODE_COLUMNS
+    }
+    full = pd.DataFrame({name: pd.Series(columns[name]).reset_index(drop=True) for name in NODE_COLUMNS})
+    full = full.astype({name: column.dtype for name, column in NODE_COLUMNS.items()})
+    twice = full["node_id"][full["node_id"].duplicated()]
+    if len(twice):
+        raise GraphFormatError(
+            f"node id {twice.iloc[0]!r} names two nodes; ids must be unique in a graph. "
+            "Give one of them another id (circuit-tracer 0.4 names errors and layer-0 features alike)."
+        )
+    known = {kind.value: order for order, kind in enumerate(NodeKind)}
+    unknown = set(full["kind"]) - set(known)
+    if unknown:
+        raise GraphFormatError(
+            f"node kind {sorted(unknown)[0]!r} is unknown; expected one of {', '.join(NodeKind)}. Use one of these."
+        )
+    if not full["kind"].map(known).is_monotonic_increasing:
+        raise GraphFormatError(
+            f"nodes are not in the order {', '.join(NodeKind)}; expected all nodes of one kind together. Sort by kind."
+        )
+    return full
+
+
+def _check_edges(nodes: pd.DataFrame, source: np.ndarray, target: np.ndarray, effect: np.ndarray) -> None:
+    n = len(nodes)
+    if not len(source) == len(target) == len(effect):
+        raise GraphFormatError(
+            f"{len(source)} sources, {len(target)} targets and {len(effect)} effects; expected as many of each. "
+            "Pass parallel arrays."
+        )
+    ends = np.concatenate([source, target])
+    if len(ends) and (ends.min() < 0 or ends.max() >= n):
+        raise GraphFormatError(
+            f"an edge ends at row {ends.max() if ends.max() >= n else ends.min()}; the graph has {n} nodes. "
+            "Drop edges to nodes that are not there."
+        )
+    if not np.isfinite(effect).all():
+        at = int(np.flatnonzero(~np.isfinite(effect))[0])
+        raise GraphFormatError(
+            f"the effect of {nodes['node_id'].iloc[source[at]]} on {nodes['node_id'].iloc[target[at]]} is "
+            f"{effect[at]}; expected a finite number. Look for NaN or overflow in the weights."
+        )
+    layer = nodes["layer"].to_numpy()
+    backward = np.flatnonzero(layer[source] >= layer[target])
+    if len(backward):
+        at = backward[0]
+        raise GraphFormatError(
+            f"an edge goes from {nodes['node_id'].iloc[source[at]]} (layer {layer[source[at]]}) to "
+            f"{nodes['node_id'].iloc[target[at]]} (layer {layer[target[at]]}); expected a strictly higher layer. "
+            "Check that rows are targets and columns are sources."
+        )
+
+
+def _write_table(fs: Any, path: str, table: pa.Table) -> None:
+    with fs.open(path, "wb") as out:
+        pq.write_table(table, out, compression="zstd")
