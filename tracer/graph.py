@@ -112,7 +112,8 @@ class AttributionGraph:
         >>> nodes = pd.DataFrame({"node_id": ["0_7_1", "E_5_1", "3_9_1"], "kind": ["feature", "token", "logit"],
         ...                       "layer": [0, -1, 2], "position": [1, 1, 1], "index": [7, 5, 9]})
         >>> about = GraphMetadata("demo", "a b", ("a", "b"), "model", "set", n_layers=2)
-        >>> graph = AttributionGraph.build(nodes, np.array([1, 0, 1]), np.array([0, 2, 2]), np.array([2., 3., -1.]), about)
+        >>> source, target, effect = np.array([1, 0, 1]), np.array([0, 2, 2]), np.array([2., 3., -1.])
+        >>> graph = AttributionGraph.build(nodes, source, target, effect, about)
         >>> graph.edges.share.tolist()
         [1.0, 0.75, 0.25]
         """
@@ -175,7 +176,7 @@ class AttributionGraph:
             edges, source=new_row[edges.source].astype(np.int32), target=new_row[edges.target].astype(np.int32)
         )
         about = dataclasses.replace(self.metadata, complete=False)
-        return AttributionGraph(self.nodes[keep].reset_index(drop=True), moved, about)
+        return AttributionGraph(self.nodes.loc[keep].reset_index(drop=True), moved, about)
 
     def save(self, url: str) -> None:
         """Write the graph into the folder at this path or fsspec URL, replacing what is there.
@@ -212,7 +213,8 @@ class AttributionGraph:
         with fs.open(f"{path}/{EDGES_FILE}", "rb") as file:
             table = pq.read_table(file)
         columns = (table[name].to_numpy().astype(column.dtype) for name, column in EDGE_COLUMNS.items())
-        graph = cls(nodes, Edges(*columns), GraphMetadata(**about | {"tokens": tuple(about["tokens"])}))
+        about["tokens"] = tuple(about["tokens"])
+        graph = cls(nodes, Edges(*columns), GraphMetadata(**about))
         if graph.graph_id != expected:
             raise GraphFormatError(
                 f"{url}: content has the hash {graph.graph_id}, the graph was saved as {expected}; "
@@ -261,30 +263,35 @@ def shares(target: np.ndarray, effect: np.ndarray, n_nodes: int) -> np.ndarray:
 
 def _complete_nodes(nodes: pd.DataFrame) -> pd.DataFrame:
     """Every column of NODE_COLUMNS in its type and order; checks ids and the order of kinds."""
-    defaults = {"label": "", "label_note": "", "activation": np.nan, "influence": 0, "probability": np.nan, "kept": True}
+    defaults: dict[str, Any] = {
+        "label": "",
+        "label_note": "",
+        "activation": np.nan,
+        "influence": 0.0,
+        "probability": np.nan,
+        "kept": True,
+    }
     missing = [name for name in NODE_COLUMNS if name not in nodes and name not in defaults]
     if missing:
         raise GraphFormatError(
             f"nodes table lacks {', '.join(missing)}; expected {', '.join(NODE_COLUMNS)}. Add the columns."
         )
-    columns = {
-        name: nodes[name] if name in nodes else np.full(len(nodes), defaults[name]) for name in NODE_COLUMNS
-    }
+    columns = {name: nodes[name] if name in nodes else np.full(len(nodes), defaults[name]) for name in NODE_COLUMNS}
     full = pd.DataFrame({name: pd.Series(columns[name]).reset_index(drop=True) for name in NODE_COLUMNS})
     full = full.astype({name: column.dtype for name, column in NODE_COLUMNS.items()})
-    twice = full["node_id"][full["node_id"].duplicated()]
-    if len(twice):
+    twice = full.loc[full["node_id"].duplicated(), "node_id"].tolist()
+    if twice:
         raise GraphFormatError(
-            f"node id {twice.iloc[0]!r} names two nodes; ids must be unique in a graph. "
+            f"node id {twice[0]!r} names two nodes; ids must be unique in a graph. "
             "Give one of them another id (circuit-tracer 0.4 names errors and layer-0 features alike)."
         )
-    known = {kind.value: order for order, kind in enumerate(NodeKind)}
+    known = [kind.value for kind in NodeKind]
     unknown = set(full["kind"]) - set(known)
     if unknown:
         raise GraphFormatError(
             f"node kind {sorted(unknown)[0]!r} is unknown; expected one of {', '.join(NodeKind)}. Use one of these."
         )
-    if not full["kind"].map(known).is_monotonic_increasing:
+    if (np.diff([known.index(kind) for kind in full["kind"]]) < 0).any():
         raise GraphFormatError(
             f"nodes are not in the order {', '.join(NodeKind)}; expected all nodes of one kind together. Sort by kind."
         )
