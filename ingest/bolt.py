@@ -1,0 +1,255 @@
+"""Sessions with a Neo4j server over Bolt, in our terms: plain values out, StoreError and QueryError for failures."""
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import neo4j
+import neo4j.exceptions
+import neo4j.graph
+import neo4j.time
+
+from tracer.errors import QueryError, StoreError
+
+T = TypeVar("T")
+MAX_RETRY_S = 30  # of a write that met a deadlock with another writer
+
+
+class LoginError(StoreError):
+    """The server answers, but not to this user with this password."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Which server to talk to, as whom, and where in it."""
+
+    uri: str
+    """bolt://…, neo4j://… or their encrypted forms."""
+    user: str = "neo4j"
+    """Name to log in with."""
+    password: str = field(default="", repr=False)
+    """Kept out of every message."""
+    database: str | None = None
+    """None: the user's home database."""
+
+
+def connection_from_environment() -> Connection | None:
+    """The server named by THROUGHLINE_NEO4J_URI, _USER, _PASSWORD and _DATABASE; None where no URI is set."""
+    uri = os.environ.get("THROUGHLINE_NEO4J_URI")
+    if not uri:
+        return None
+    return Connection(
+        uri,
+        os.environ.get("THROUGHLINE_NEO4J_USER", "neo4j"),
+        os.environ.get("THROUGHLINE_NEO4J_PASSWORD", ""),
+        os.environ.get("THROUGHLINE_NEO4J_DATABASE") or None,
+    )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The answer of a query: named columns, one dict a row, all values plain Python."""
+
+    columns: tuple[str, ...]
+    records: list[dict[str, Any]]
+    elapsed_ms: float
+    truncated: bool = False
+    """Whether there were more rows than were asked for."""
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the server says about a query without running it."""
+
+    query_type: str
+    """`r` reads, `w` writes, `rw` both, `s` changes the schema or administers."""
+    operators: tuple[tuple[str, str], ...]
+    """(operator, details), from the top of the plan down."""
+
+
+class Client:
+    """One driver to one database; safe to share between threads."""
+
+    def __init__(self, connection: Connection):
+        """Raises StoreError where nobody answers or the login is refused."""
+        self.connection = connection
+        with translated(connection):
+            self._driver = neo4j.GraphDatabase.driver(
+                connection.uri,
+                auth=(connection.user, connection.password),
+                notifications_min_severity="OFF",  # else every hint of the planner is logged
+                max_transaction_retry_time=MAX_RETRY_S,
+                connection_timeout=10,
+                telemetry_disabled=True,
+                user_agent="throughline",
+            )
+            try:
+                with self._session(neo4j.READ_ACCESS) as session:
+                    session.run("RETURN 1").consume()  # a login alone does not tell whether the database exists
+            except BaseException:
+                self._driver.close()
+                raise
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._driver.close()
+
+    def read(
+        self, text: str, parameters: Mapping[str, Any], max_rows: int | None = None, timeout_s: float | None = None
+    ) -> Rows:
+        """Run one query in read access mode, which the server itself enforces."""
+        began = time.perf_counter()
+        query = neo4j.Query(text, timeout=timeout_s)  # pyright: ignore[reportArgumentType]
+        with translated(self.connection), self._session(neo4j.READ_ACCESS) as session:
+            result = session.run(query, dict(parameters))
+            records, truncated = _first_rows(result, max_rows)
+            columns = tuple(result.keys())
+        return Rows(columns, records, (time.perf_counter() - began) * 1000, truncated)
+
+    def explain(self, text: str, parameters: Mapping[str, Any]) -> Plan:
+        """The plan of a query; nothing is run."""
+        with translated(self.connection, shift=len("EXPLAIN ")), self._session(neo4j.READ_ACCESS) as session:
+            query = neo4j.Query("EXPLAIN " + text, timeout=10)  # pyright: ignore[reportArgumentType]
+            summary = session.run(query, dict(parameters)).consume()
+        operators = tuple(_operators(summary.plan)) if summary.plan else ()
+        return Plan(summary.query_type or "", operators)
+
+    def write(self, work: Callable[["Transaction"], T], timeout_s: float | None = None) -> T:
+        """Do `work` in one transaction: all of it or nothing; done again where another writer was in the way."""
+        managed = neo4j.unit_of_work(timeout=timeout_s)(lambda tx: work(Transaction(tx)))
+        with translated(self.connection), self._session(neo4j.WRITE_ACCESS) as session:
+            return session.execute_write(managed)
+
+    def run_schema(self, text: str) -> None:
+        """Run a schema command, which cannot share a transaction with data."""
+        with translated(self.connection), self._session(neo4j.WRITE_ACCESS) as session:
+            session.run(text).consume()  # pyright: ignore[reportArgumentType]
+
+    def _session(self, mode: str) -> neo4j.Session:
+        return self._driver.session(database=self.connection.database, default_access_mode=mode)
+
+
+class Transaction:
+    """What the work of `Client.write` may do."""
+
+    def __init__(self, tx: neo4j.ManagedTransaction):
+        self._tx = tx
+
+    def run(self, text: str, **parameters: Any) -> list[dict[str, Any]]:
+        """All rows of one statement."""
+        result = self._tx.run(text, parameters)  # pyright: ignore[reportArgumentType]
+        return [{key: plain(value) for key, value in record.items()} for record in result]
+
+
+def plain(value: Any) -> Any:
+    """A value of the driver as plain Python; graph values become dicts that say in `_kind` what they are.
+
+    A node is {_kind: "node", _id, _labels, ...properties}, a relationship {_kind: "relationship", _id, _type,
+    _source, _target, ...properties} and a path {_kind: "path", nodes, relationships}.
+    """
+    if isinstance(value, neo4j.graph.Node):
+        return {"_kind": "node", "_id": value.element_id, "_labels": sorted(value.labels)} | _properties(value)
+    if isinstance(value, neo4j.graph.Relationship):
+        ends = {
+            f"_{name}": node.element_id for name, node in zip(("source", "target"), value.nodes, strict=True) if node
+        }
+        return {"_kind": "relationship", "_id": value.element_id, "_type": value.type} | ends | _properties(value)
+    if isinstance(value, neo4j.graph.Path):
+        parts = {"nodes": value.nodes, "relationships": value.relationships}
+        return {"_kind": "path"} | {name: [plain(part) for part in some] for name, some in parts.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, neo4j.time.DateTime | neo4j.time.Date | neo4j.time.Time | neo4j.time.Duration):
+        return value.iso_format()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)  # points, vectors, bytes: shown, never computed with
+
+
+def _properties(entity: neo4j.graph.Entity) -> dict[str, Any]:
+    return {key: plain(value) for key, value in entity.items()}
+
+
+def _first_rows(result: neo4j.Result, max_rows: int | None) -> tuple[list[dict[str, Any]], bool]:
+    records: list[dict[str, Any]] = []
+    for record in result:
+        if max_rows is not None and len(records) == max_rows:
+            return records, True
+        records.append({key: plain(value) for key, value in record.items()})
+    return records, False
+
+
+def _operators(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    name = str(plan.get("operatorType", "")).partition("@")[0]
+    yield name, str(plan.get("args", {}).get("Details", ""))
+    for child in plan.get("children", ()):
+        yield from _operators(child)
+
+
+@contextmanager
+def translated(connection: Connection, shift: int = 0) -> Iterator[None]:
+    """Failures of the driver as ours, in one or two sentences.
+
+    Args:
+        shift: Characters put before the text that the user typed, so that columns are the user's.
+    """
+    try:
+        yield
+    except neo4j.exceptions.AuthError as error:
+        raise LoginError(
+            f"Neo4j at {connection.uri} refused the login of {connection.user!r} ({_short(error)}). "
+            "Check THROUGHLINE_NEO4J_USER and THROUGHLINE_NEO4J_PASSWORD."
+        ) from error
+    except (
+        neo4j.exceptions.ServiceUnavailable,
+        neo4j.exceptions.SessionExpired,
+        neo4j.exceptions.IncompleteCommit,
+        OSError,
+    ) as error:
+        raise StoreError(
+            f"Neo4j at {connection.uri} does not answer; expected a running server. Start it "
+            "(`throughline db start` for the local one) or check THROUGHLINE_NEO4J_URI; nothing stored was lost."
+        ) from error
+    except neo4j.exceptions.Neo4jError as error:
+        raise _refusal(connection, error, shift) from error
+    except (neo4j.exceptions.ConfigurationError, neo4j.exceptions.DriverError, ValueError, TypeError) as error:
+        raise StoreError(f"Neo4j at {connection.uri} cannot be used: {error}.") from error
+
+
+def _refusal(connection: Connection, error: neo4j.exceptions.Neo4jError, shift: int) -> StoreError:
+    code, message = error.code or "", _short(error)
+    if "TransactionTimedOut" in code or "timeout" in code.lower():
+        return QueryError("The query took longer than its time limit and was stopped. Narrow it (a graph_id, a LIMIT).")
+    if "MemoryPool" in code or "OutOfMemory" in code:
+        return QueryError("The query needed more memory than one transaction may use and was stopped. Narrow it.")
+    if code.startswith("Neo.ClientError.Database.DatabaseNotFound"):
+        return StoreError(f"Neo4j at {connection.uri} has no database {connection.database!r}. Name one that exists.")
+    if code.startswith("Neo.ClientError") and not code.startswith("Neo.ClientError.Transaction"):
+        line, column = _place(error.message or "", shift)
+        at = f" (line {line}, column {column})" if line else ""
+        return QueryError(f"{message}{at}", line, column)
+    return StoreError(f"Neo4j at {connection.uri} failed: {message} ({code}). What was stored before is still there.")
+
+
+def _short(error: neo4j.exceptions.Neo4jError) -> str:
+    """The first sentence of what the server says, without the copy of the query below it."""
+    text = (error.message or "").strip().splitlines()
+    first = text[0] if text else type(error).__name__
+    return re.sub(r"\s*\(line \d+, column \d+.*$", "", first).strip()
+
+
+def _place(message: str, shift: int) -> tuple[int | None, int | None]:
+    found = re.search(r"line (\d+), column (\d+)", message)
+    if not found:
+        return None, None
+    line, column = int(found[1]), int(found[2])
+    return line, max(column - shift, 1) if line == 1 else column

