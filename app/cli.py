@@ -1,0 +1,330 @@
+"""The command `throughline`: each command calls the function of the same name in the rooms."""
+
+import errno
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from app.terminal import Format, notes, print_rows, progress_bar
+from tracer.config import TraceConfig
+from tracer.errors import CircuitError, PatternError, PromptError
+
+BAD_INPUT = 2  # exit code wherever one sentence says what was wrong
+
+cli = App(
+    name="throughline",
+    help="Trace what a language model computes on prompts, keep the graphs in Neo4j, find the circuits in them.",
+    help_format="plaintext",
+    result_action="return_value",
+)
+db = App(name="db", help="The local Neo4j server: every other command starts it when it needs it.")
+cli.command(db)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; a CircuitError becomes one sentence on stderr and exit code 2."""
+    try:
+        code = cli(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        fail(f"{str(error).strip()} See `throughline --help`.")
+    except CircuitError as error:
+        fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        fail(
+            f"cannot write {error.filename or 'a file'}: {error.strerror}; expected room and the right to write there. "
+            "Free some space, or set THROUGHLINE_HOME to a folder on another disk. What was stored is unharmed."
+        )
+    except BrokenPipeError:
+        sys.exit(0)  # the reader of a pipe has seen enough
+    except KeyboardInterrupt:
+        notes.print("Interrupted. Everything finished before this is kept; run the command again to go on.")
+        sys.exit(130)
+    sys.exit(code or 0)
+
+
+def fail(message: str) -> None:
+    """Print one sentence to stderr and leave with the exit code for bad input."""
+    notes.print(message, markup=False, soft_wrap=True, style="red")
+    sys.exit(BAD_INPUT)
+
+
+@cli.command
+def demo(*, open_app: bool = True) -> None:
+    """Trace 24 prompts with the model that ships, load them into Neo4j, and find Dallas -> Texas -> Austin.
+
+    Args:
+        open_app: In a terminal, open the dashboard at the end and stay.
+    """
+    from app.demo import run_demo
+
+    run_demo(open_app=open_app and sys.stdout.isatty())
+
+
+@cli.command
+def trace(
+    *prompt: str,
+    model: str,
+    transcoders: str,
+    file: Path | None = None,
+    out: Path | None = None,
+    like: Literal["circuit-tracer"] | None = None,
+    config: Annotated[TraceConfig | None, Parameter(name="*")] = None,
+) -> None:
+    """Trace prompts into attribution graphs, saved as folders that `throughline ingest` takes.
+
+    Args:
+        prompt: Texts to trace.
+        model: Folder of a Hugging Face model, or its name on the hub.
+        transcoders: Folder of the model's transcoders, or their name on the hub.
+        file: A text file with one prompt a line, or .jsonl with objects {"text", "slug"?, "roles"?}.
+        out: The folder of the graph for one prompt, or one that receives a folder per graph (default: graphs). What is
+            already there of the same prompt and settings is not traced again.
+        like: Use another tool's settings where ours differ by default.
+    """
+    from app.trace import read_prompts, trace_prompts
+
+    prompts = read_prompts(prompt, file)
+    settings = config or TraceConfig()
+    if like:
+        peer = TraceConfig.like(like)
+        settings = replace(settings, keep_errors=peer.keep_errors, keep_first_position=peer.keep_first_position)
+    with progress_bar() as progress:
+        failed = trace_prompts(prompts, model, transcoders, settings, out, progress, say=_say)
+    if failed:
+        raise PromptError(f"{failed} of {len(prompts)} prompts could not be traced; the reasons stand above.")
+
+
+@cli.command
+def ingest(*paths: Path, format: Format = "table") -> None:
+    """Load graphs into the store: traced graphs, or JSON files of circuit-tracer, Neuronpedia and Anthropic.
+
+    Args:
+        paths: Saved graphs, graph files, or folders of either.
+        format: How the report is printed, one row per file.
+    """
+    from dataclasses import asdict
+
+    from ingest.library import default_library
+    from ingest.load import ingest_paths
+
+    if not paths:
+        raise PatternError("no path was given; expected graph folders or files. Name at least one.")
+    with progress_bar() as progress, _store(progress) as store:
+        reports = list(ingest_paths(list(paths), store, default_library(), progress))
+    columns = ["status", "graph_id", "slug", "nodes", "edges", "reason", "path"]
+    rows = [asdict(report) | {"path": str(report.path)} for report in reports]
+    print_rows(columns, rows, format)
+    refused = sum(report.status == "refused" for report in reports)
+    if refused:
+        fail(f"{refused} of {len(reports)} files were refused; the reasons stand in the report. The others are in.")
+
+
+@cli.command
+def circuits(
+    pattern: str,
+    *,
+    graphs: list[str] | None = None,
+    k: int = 5,
+    sign: Literal["any", "positive"] = "any",
+    roles: Path | None = None,
+    limit: int = 20,
+    format: Format = "table",
+) -> None:
+    """Find a circuit such as "Dallas -> Texas -> Austin" in all graphs, ranked by exact flow.
+
+    Args:
+        pattern: Waypoints in order. A word matches tokens, outputs and labels; * stands for anything; {city} is a role.
+        graphs: Only in these graphs (graph_id or slug); all if not given.
+        k: Strongest paths to show per graph.
+        sign: Count all edges, or positive ones only.
+        roles: JSON file {role: [words]}; the demo's city, region and answer if not given.
+        limit: Most graphs to show.
+        format: How rows are printed. JSON rows carry graph_id, slug, prompt, flow and paths.
+    """
+    from app.circuits_report import print_circuits
+    from ingest.library import default_library
+    from ingest.search import search_circuits
+
+    known_roles = read_roles(roles)
+    with progress_bar() as progress, _store(progress) as store:
+        found = search_circuits(
+            pattern, store, default_library(), graphs=graphs, roles=known_roles, k=k, sign=sign, limit=limit
+        )
+    print_circuits(found, format)
+
+
+@cli.command
+def query(
+    name: str = "",
+    *,
+    param: Annotated[list[str], Parameter(negative=())] = [],  # noqa: B006 - cyclopts wants a list
+    format: Format = "table",
+) -> None:
+    """Run one of the shipped queries (cypher/explore), or list them.
+
+    Args:
+        name: Name of the query; without one, all are listed with their parameters.
+        param: A parameter as name=value; may be repeated.
+        format: How rows are printed.
+    """
+    from ingest.queries import read_queries
+
+    queries = read_queries("explore")
+    if not name:
+        columns = ["name", "purpose", "params"]
+        rows = [
+            {"name": each.name, "purpose": each.purpose, "params": ", ".join(p.signature for p in each.params)}
+            for each in queries.values()
+        ]
+        return print_rows(columns, rows, format)
+    if name not in queries:
+        raise PatternError(f"no query is called {name!r}; expected one of {', '.join(queries)}. Choose one of these.")
+    with progress_bar() as progress, _store(progress) as store:
+        result = store.run(name, **queries[name].parse_params(_pairs(param)))
+    print_rows(result.columns, result.records, format)
+
+
+@cli.command
+def cypher(
+    text: str,
+    *,
+    param: Annotated[list[str], Parameter(negative=())] = [],  # noqa: B006
+    max_rows: int = 1000,
+    timeout_s: float = 30,
+    format: Format = "table",
+) -> None:
+    """Run your own Cypher, read-only.
+
+    Args:
+        text: The query, or - to read it from standard input.
+        param: A parameter as name=value, the value read as JSON where it is JSON; may be repeated.
+        max_rows: Most rows to return.
+        timeout_s: Seconds after which the server ends the query.
+        format: How rows are printed.
+    """
+    if text == "-":
+        text = sys.stdin.read()
+    with progress_bar() as progress, _store(progress) as store:
+        result = store.cypher(text, _json_values(_pairs(param)), max_rows=max_rows, timeout_s=timeout_s)
+    print_rows(result.columns, result.records, format)
+    if result.truncated:
+        notes.print(f"Only the first {max_rows} rows are shown; raise --max-rows for more.")
+
+
+@cli.command(name="app")
+def open_app(*, port: int = 8501, host: str = "127.0.0.1", browser: bool = True) -> int:
+    """Open the dashboard and stay until Ctrl-C.
+
+    Args:
+        port: TCP port to listen on.
+        host: Address to listen on; anything but loopback shows your graphs to the network.
+        browser: Open the page in a browser.
+    """
+    from app.serve import launch
+
+    return launch(port=port, host=host, open_browser=browser)
+
+
+@db.command
+def start() -> None:
+    """Start the local server, or say where it runs."""
+    from ingest.server import LocalServer
+
+    with progress_bar() as progress:
+        connection = LocalServer().ensure(progress)
+    _say(f"Neo4j runs at {connection.uri}, user {connection.user}.")
+
+
+@db.command
+def stop() -> None:
+    """Stop the local server; the data stay."""
+    from ingest.server import LocalServer
+
+    _say("Neo4j has stopped." if LocalServer().stop() else "Neo4j was not running.")
+
+
+@db.command
+def status(*, format: Format = "table") -> None:
+    """Say whether the local server runs, where, since when, and what it holds.
+
+    Args:
+        format: How the row is printed.
+    """
+    from ingest.server import LocalServer
+
+    row = LocalServer().status()
+    print_rows(list(row), [row], format)
+
+
+@db.command
+def reset(*, yes: bool = False) -> None:
+    """Delete everything in the local server's database; the library of graph files stays.
+
+    Args:
+        yes: Do not ask.
+    """
+    from ingest.server import LocalServer
+
+    if not yes:
+        if not sys.stdin.isatty():
+            raise PatternError("`db reset` deletes the database and nobody is there to ask; expected --yes. Add it.")
+        if input("Delete all graphs from the local database? [y/N] ").strip().lower() not in ("y", "yes"):
+            return _say("Nothing was deleted.")
+    LocalServer().reset()
+    _say("The local database is empty. `throughline ingest` fills it again from graph files.")
+
+
+def read_roles(path: Path | None) -> dict[str, list[str]]:
+    """The roles of this JSON file, or the demo's. Raises PatternError where it is no {role: [words]}."""
+    import json
+
+    from tracer.demo import ROLES_FILE
+
+    try:
+        roles = json.loads((path or ROLES_FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise PatternError(f"{path}: {error}; expected a JSON file of the form {{role: [words]}}. Check it.") from None
+    if not isinstance(roles, dict) or not all(isinstance(words, list) for words in roles.values()):
+        raise PatternError(f"{path}: not of the form {{role: [words]}}. Write one list of words per role.")
+    return roles
+
+
+def _store(progress: Any) -> Any:
+    from ingest.store import open_store
+
+    return open_store(progress)
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise PatternError(f"parameter {text!r} has no value; expected name=value, e.g. --param limit=5. Add it.")
+        pairs[name.removeprefix("$")] = value
+    return pairs
+
+
+def _json_values(pairs: dict[str, str]) -> dict[str, Any]:
+    import json
+
+    def value_of(text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+    return {name: value_of(text) for name, text in pairs.items()}
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()

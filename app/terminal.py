@@ -1,0 +1,81 @@
+"""What the command line prints: rows as table, JSON or CSV, and progress bars on stderr."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+Format = Literal["table", "json", "csv"]
+ProgressCallback = Callable[[int, int, str], None]  # done, total, what
+
+notes = Console(stderr=True, highlight=False)
+
+
+def print_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], format: Format) -> None:
+    """Write rows to stdout: a table for people, a JSON list, or CSV with nested values as JSON."""
+    if format == "json":
+        json.dump(rows, sys.stdout, indent=1, ensure_ascii=False, default=str)
+        sys.stdout.write("\n")
+    elif format == "csv":
+        writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows({name: _flat(row.get(name)) for name in columns} for row in rows)
+    else:
+        Console(highlight=False).print(_table(columns, rows))
+
+
+@contextmanager
+def progress_bar() -> Iterator[ProgressCallback]:
+    """A callback `(done, total, what)` that draws one bar per `what` on stderr, and nothing where nobody looks."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=notes,
+        disable=not notes.is_terminal,
+    ) as bars:
+        tasks: dict[str, Any] = {}
+
+        def advance(done: int, total: int, what: str) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield advance
+
+
+def shown(value: Any) -> str:
+    """A value as a table cell shows it: floats to four significant digits, nested values as JSON."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4g}"
+        case str():
+            return value
+        case _:
+            return str(_flat(value))
+
+
+def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        numbers = any(isinstance(row.get(name), int | float) for row in rows)
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(shown(row.get(name))) for name in columns))  # Text: labels are data, not markup
+    return table
+
+
+def _flat(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list | tuple) else value
