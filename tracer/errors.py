@@ -2,6 +2,7 @@
 
 CircuitError
   + GraphFormatError        a graph, file or table breaks the schema
+  + SettingError            a setting (threshold, device, kind of target) has a value that cannot be used
   + PatternError            a circuit pattern, role or parameter cannot be understood
   + PromptError             a prompt or target cannot be traced (empty, too long, unknown token)
   + UnsupportedModelError   a model has no adapter, or its adapter fails the check at load
@@ -17,6 +18,10 @@ class CircuitError(Exception):
 
 class GraphFormatError(CircuitError):
     """A graph, file or table breaks the schema."""
+
+
+class SettingError(CircuitError):
+    """A setting (threshold, device, kind of target) has a value that cannot be used."""
 
 
 class PatternError(CircuitError):

@@ -1,0 +1,273 @@
+"""attribute: the attribution graph of one prompt.
+
+1. read the prompt; refuse what cannot be traced, before any heavy work
+2. run the model once, freeze it, find active features and what the dictionary misses
+3. choose the outputs and compute their rows of direct effects
+4. compute the rows of the features: all of them, or the most influential by the rows known so far
+5. prune, score, name the nodes
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from tracer.config import TraceConfig
+from tracer.effects import DirectEffects, Targets
+from tracer.graph import AttributionGraph, GraphMetadata
+from tracer.influence import influence, prune, scores
+from tracer.labels import Labels
+from tracer.prompt import encode_prompt, token_id, token_text
+from tracer.provenance import Stopwatch, file_hashes, model_files, now_utc, peak_memory_mb, revision, versions
+from tracer.replacement import LocalReplacement, Progress, ReplacementModel
+from tracer.schema import NodeKind, node_id
+from tracer.targets import OutputTargets, output_targets
+
+log = logging.getLogger("tracer")
+
+
+def attribute(
+    prompt: str | Sequence[int],
+    model: ReplacementModel,
+    config: TraceConfig | None = None,
+    *,
+    slug: str = "",
+    roles: dict[str, str] | None = None,
+    progress: Progress | None = None,
+) -> AttributionGraph:
+    """The attribution graph of one prompt: what writes how much into which feature and output, exactly.
+
+    Args:
+        prompt: A text, or token ids that are taken as they are.
+        model: As `tracer.load` gives it; it decides device and number format.
+        config: Choices and limits; defaults if not given.
+        slug: Short name for people; made from the prompt if empty.
+        roles: Known parts of the prompt, e.g. {"city": "Dallas"}.
+        progress: Told (done, total, what) as work goes on.
+
+    Raises:
+        PromptError: The prompt or a target token cannot be traced.
+        UnsupportedModelError: The model computes NaN on this prompt.
+        DictionaryError: The dictionary's weights or labels are damaged.
+    """
+    watch, config = Stopwatch(), config or TraceConfig()
+    token_P = encode_prompt(prompt, model.adapter)
+    for text in config.target_tokens:
+        token_id(text, model.adapter)
+    labels = Labels.read(model.transcoders.folder)
+
+    local = model.linearise(token_P, config.keep_first_position, progress)
+    outputs = output_targets(model.adapter, local.forward.logits_PV[-1], config)
+    if config.verbose:
+        log.info("%d tokens, %d active features, %d outputs", local.n_pos, len(local.features), len(outputs.token_K))
+    found, selected_A = _trace(local, outputs, config, progress)
+
+    nodes = _nodes(model, local, outputs, selected_A, labels)
+    source, target, effect = found.among(selected_A, len(nodes))
+    weight_N, kind_N = _weights(nodes, config), nodes["kind"].to_numpy()
+    pruning = prune(
+        source, target, effect, kind_N, weight_N,
+        node_threshold=config.node_threshold, edge_threshold=config.edge_threshold, keep_errors=config.keep_errors,
+    )  # fmt: skip
+    nodes["influence"] = np.minimum(pruning.influence_N + weight_N, 1)  # a walk visits the output that it starts at
+    nodes["kept"] = pruning.kept_N
+    graph_scores = scores(source, target, effect, kind_N, weight_N)
+    tokens = tuple(token_text(int(token), model.adapter) for token in token_P)
+    about = GraphMetadata(
+        slug=slug or _slug(tokens),
+        prompt=prompt if isinstance(prompt, str) else "".join(tokens),
+        tokens=tokens,
+        model=model.adapter.name,
+        source_set=model.source_set,
+        n_layers=local.n_layers,
+        target=config.target,
+        replacement_score=graph_scores.replacement,
+        completeness_score=graph_scores.completeness,
+        roles=dict(roles or {}),
+        provenance=_provenance(model, token_P, config, len(local.features), watch),
+    )
+    return AttributionGraph.build(nodes, source, target, effect, about, pruning.kept_E)
+
+
+@dataclass
+class _FoundEdges:
+    """Edges between all sources (features, errors, tokens, in this order) and the targets traced so far."""
+
+    n_features: int
+    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
+
+    def add(self, target_B: np.ndarray, effect_BS: np.ndarray) -> None:
+        """Take the effects of all sources on these targets; zeros are no edges."""
+        row, source = np.nonzero(effect_BS)
+        self.parts.append((source.astype(np.int32), target_B[row].astype(np.int32), effect_BS[row, source]))
+
+    def columns(self) -> tuple[np.ndarray, ...]:
+        """Source, target, effect of all edges so far."""
+        self.parts = [tuple(np.concatenate(column) for column in zip(*self.parts, strict=True))]  # type: ignore[list-item]
+        return self.parts[0]
+
+    def among(self, selected_A: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The edges between nodes of the graph, where only these features became nodes, in rows of the graph."""
+        row = np.full(n_nodes - len(selected_A) + self.n_features, -1, np.int32)
+        row[selected_A] = np.arange(len(selected_A))
+        row[self.n_features :] = np.arange(len(selected_A), n_nodes)
+        source, target, effect = self.columns()
+        inside = row[source] >= 0
+        return row[source[inside]], row[target[inside]], effect[inside]
+
+
+def _trace(
+    local: LocalReplacement, outputs: OutputTargets, config: TraceConfig, progress: Progress | None
+) -> tuple[_FoundEdges, np.ndarray]:
+    """All edges into outputs and chosen features, and the rows of these features."""
+    effects = DirectEffects(local, config.batch_size)
+    found = _FoundEdges(effects.n_features)
+    n_outputs, n_wanted = len(outputs.token_K), min(config.max_feature_nodes, effects.n_features)
+    for target_B, effect_BS in _rows(effects, effects.of_outputs(outputs.vector_KD, local.n_pos - 1)):
+        found.add(effects.n_sources + target_B, effect_BS)
+    weight_N = np.zeros(effects.n_sources + n_outputs)
+    weight_N[effects.n_sources :] = outputs.probability_K.double().cpu().numpy()
+    done_A = np.zeros(effects.n_features, bool)
+    while done_A.sum() < n_wanted:
+        todo = n_wanted - int(done_A.sum())
+        chosen_A = _most_influential(
+            found, weight_N, done_A, min(todo, config.rank_every), everything=n_wanted == len(done_A)
+        )
+        targets = effects.of_features(torch.from_numpy(chosen_A).to(local.token_PD.device))
+        for target_B, effect_BS in _rows(effects, targets):
+            found.add(chosen_A[target_B], effect_BS)
+            done_A[chosen_A[target_B]] = True
+            if progress:
+                progress(int(done_A.sum()), n_wanted, "features traced")
+    return found, np.flatnonzero(done_A)
+
+
+def _rows(effects: DirectEffects, targets: Targets) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for target_B, effect_BS in effects.rows(targets):
+        yield target_B.cpu().numpy(), effect_BS.float().cpu().numpy()
+
+
+def _most_influential(
+    found: _FoundEdges, weight_N: np.ndarray, done_A: np.ndarray, n: int, *, everything: bool
+) -> np.ndarray:
+    """The features to trace next: of those not traced yet the ones with most influence by the rows known so far."""
+    if everything:
+        return np.flatnonzero(~done_A)
+    influence_A = influence(*found.columns(), weight_N)[: len(done_A)]
+    order = np.argsort(-influence_A, kind="stable")
+    return np.sort(order[~done_A[order]][:n])
+
+
+def _nodes(
+    model: ReplacementModel, local: LocalReplacement, outputs: OutputTargets, selected_A: np.ndarray, labels: Labels
+) -> pd.DataFrame:
+    """The nodes table without what pruning adds."""
+    tables = [_feature_nodes(local, selected_A, labels), _error_nodes(local)]
+    tables.append(_token_nodes(model, local.forward.token_P))
+    tables.append(_output_nodes(model, local, outputs))
+    nodes = pd.concat(tables, ignore_index=True)
+    columns = (nodes[name] for name in ("kind", "layer", "position", "index"))
+    nodes["node_id"] = [node_id(*row, n_layers=local.n_layers) for row in zip(*columns, strict=True)]
+    return nodes
+
+
+def _feature_nodes(local: LocalReplacement, selected_A: np.ndarray, labels: Labels) -> pd.DataFrame:
+    features, rows = local.features, torch.from_numpy(selected_A).to(local.features.layer_A.device)
+    columns = {name: getattr(features, f"{name}_A")[rows].cpu().numpy() for name in ("layer", "position", "index")}
+    activation = features.activation_A[rows].float().cpu().numpy()
+    named = [
+        labels.of(layer, index, last=position == local.n_pos - 1, activation=value)
+        for layer, position, index, value in zip(
+            *(c.tolist() for c in columns.values()), activation.tolist(), strict=True
+        )
+    ]
+    label, note = ([pair[i] for pair in named] for i in (0, 1))
+    return pd.DataFrame(
+        {"kind": NodeKind.FEATURE, **columns, "activation": activation, "label": label, "label_note": note}
+    )
+
+
+def _error_nodes(local: LocalReplacement) -> pd.DataFrame:
+    layer, position = np.divmod(np.arange(local.n_layers * local.n_pos), local.n_pos)
+    return pd.DataFrame(
+        {"kind": NodeKind.ERROR, "layer": layer, "position": position, "index": -1, "label": "", "label_note": ""}
+    )
+
+
+def _token_nodes(model: ReplacementModel, token_P: Tensor) -> pd.DataFrame:
+    ids = token_P.tolist()
+    label = [token_text(token, model.adapter) for token in ids]
+    return pd.DataFrame(
+        {
+            "kind": NodeKind.TOKEN,
+            "layer": -1,
+            "position": range(len(ids)),
+            "index": ids,
+            "label": label,
+            "label_note": "",
+        }
+    )
+
+
+def _output_nodes(model: ReplacementModel, local: LocalReplacement, outputs: OutputTargets) -> pd.DataFrame:
+    ids = outputs.token_K.tolist()
+    return pd.DataFrame(
+        {
+            "kind": NodeKind.LOGIT,
+            "layer": local.n_layers,
+            "position": local.n_pos - 1,
+            "index": ids,
+            "label": [token_text(token, model.adapter) for token in ids],
+            "label_note": "",
+            "probability": outputs.probability_K.float().cpu().numpy(),
+        }
+    )
+
+
+def _weights(nodes: pd.DataFrame, config: TraceConfig) -> np.ndarray:
+    """(N,) chance that a walk starts at a node: probabilities of outputs, scaled to sum to 1 unless told otherwise."""
+    weight_N = np.nan_to_num(nodes["probability"].to_numpy(np.float64))
+    return weight_N / weight_N.sum() if config.normalise_weights and weight_N.any() else weight_N
+
+
+def _slug(tokens: tuple[str, ...]) -> str:
+    """A short name from the last words of a prompt.
+
+    >>> _slug(("<bos>", "the", " capital", " of", " Texas"))
+    'bos-the-capital-of-texas'
+    """
+    words = re.findall(r"\w+", " ".join(tokens).lower())
+    return "-".join(words[-8:]) or "prompt"
+
+
+def _provenance(
+    model: ReplacementModel, token_P: Tensor, config: TraceConfig, n_active: int, watch: Stopwatch
+) -> dict[str, Any]:
+    adapter, transcoders = model.adapter, model.transcoders
+    settings = asdict(config) | {"device": str(adapter.device), "dtype": str(adapter.dtype).removeprefix("torch.")}
+    return {
+        "model": {
+            "name": adapter.name,
+            "revision": revision(adapter.folder),
+            "files": file_hashes(model_files(adapter.folder)),
+        },
+        "dictionary": {
+            "name": transcoders.name,
+            "revision": revision(transcoders.folder),
+            "files": file_hashes(transcoders.files),
+        },
+        "token_ids": token_P.tolist(),
+        "config": settings | {"target_tokens": list(config.target_tokens)},
+        "seed": None,  # nothing in a trace is random
+        "n_active_features": n_active,
+        "versions": versions(),
+        "created": now_utc(),
+        "wall_s": watch.elapsed_s,
+        "peak_memory_mb": peak_memory_mb(),
+    }

@@ -1,0 +1,90 @@
+"""TraceConfig: every choice of one trace, with its default and what it means."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from tracer.errors import SettingError
+
+Target = Literal["logit", "log-odds"]
+Dtype = Literal["float32", "float64", "bfloat16", "float16"]
+PEERS = ("circuit-tracer",)
+
+
+@dataclass(frozen=True)
+class TraceConfig:
+    """How one prompt is traced. The command line and the page build from this, so each default exists once.
+
+    >>> TraceConfig(max_n_logits=3).max_n_logits
+    3
+    >>> TraceConfig(node_threshold=80)
+    Traceback (most recent call last):
+    ...
+    tracer.errors.SettingError: node_threshold is 80; expected a share from 0 to 1. Write 80 % as 0.8.
+    """
+
+    max_n_logits: int = 10
+    """At most this many output tokens become logit nodes."""
+    desired_logit_prob: float = 0.95
+    """Output tokens are taken from the most likely on, until together they have this probability."""
+    max_feature_nodes: int = 7500
+    """At most this many active features become nodes: those with the most influence on the outputs."""
+    batch_size: int = 256
+    """How many rows are computed at once; more is faster and takes more memory, the result is the same."""
+    rank_every: int = 1024
+    """When features must be chosen, their influence is estimated anew after this many rows."""
+    node_threshold: float = 0.8
+    """The pruned graph keeps the nodes that carry this share of all influence."""
+    edge_threshold: float = 0.98
+    """The pruned graph keeps the edges that carry this share of the influence between kept nodes."""
+    target: Target = "logit"
+    """What an output node stands for: its `logit` minus the mean logit, or its `log-odds` against all other tokens."""
+    target_tokens: tuple[str, ...] = ()
+    """Texts of the output tokens to trace; empty: the most likely ones (with `log-odds` the single most likely)."""
+    keep_errors: bool = True
+    """Error nodes are never pruned: what the dictionary misses stays in sight. The peer prunes them."""
+    keep_first_position: bool = True
+    """Features and errors of the first token are nodes. The peer drops them, and their effects with them."""
+    normalise_weights: bool = True
+    """Output weights are scaled to sum to 1, so that influence is a chance. The peer uses bare probabilities."""
+    device: str = "auto"
+    """Where tensors live: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
+    dtype: Dtype = "float32"
+    """Number format of the computation."""
+    verbose: bool = False
+    """Say what is being done on the log `tracer`."""
+
+    def __post_init__(self) -> None:
+        for name in ("node_threshold", "edge_threshold", "desired_logit_prob"):
+            _check_share(name, getattr(self, name))
+        for name in ("max_n_logits", "max_feature_nodes", "batch_size", "rank_every"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} is {getattr(self, name)}; expected at least 1. Raise it.")
+        _check_choice("target", self.target, get_args(Target))
+        _check_choice("dtype", self.dtype, get_args(Dtype))
+        if isinstance(self.target_tokens, str):
+            raise SettingError(
+                f"target_tokens is the text {self.target_tokens!r}; expected a tuple of texts. "
+                f"Write ({self.target_tokens!r},)."
+            )
+
+    @classmethod
+    def like(cls, peer: str, **changes: object) -> "TraceConfig":
+        """The settings that reproduce another tracer's numbers; `changes` go on top.
+
+        >>> TraceConfig.like("circuit-tracer", batch_size=64).keep_errors
+        False
+        """
+        _check_choice("like", peer, PEERS)
+        same = cls(keep_errors=False, keep_first_position=False, normalise_weights=False)
+        return replace(same, **changes)  # type: ignore[arg-type]  # a wrong name or value is refused by the dataclass
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        remedy = f"Write {value:g} % as {value / 100:g}." if 1 < value <= 100 else "Choose a number between them."
+        raise SettingError(f"{name} is {value:g}; expected a share from 0 to 1. {remedy}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingError(f"{name} is {value!r}; expected one of {', '.join(choices)}. Use one of these.")

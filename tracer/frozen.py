@@ -1,0 +1,87 @@
+"""The linear map that a model becomes on one prompt when attention patterns and norm scales are held fixed.
+
+With the norms' scales and weights folded into pattern, values and outputs, one block maps the residual stream x to
+    mid    = x + sum over heads h of pattern_h (x value_g(h)^T) output_h^T + bias
+    read   = what the feature dictionary reads, a fixed diagonal map of mid
+    x_next = mid + write(written + read skip)          written: what features, errors and biases add
+which is all that direct effects need: nothing in it depends on the input any more.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FrozenNorm:
+    """A norm whose scale is held fixed: each position and dimension is multiplied by a number."""
+
+    factor_PD: Tensor | None = None
+    """What a value is multiplied with; None: it passes unchanged."""
+
+    def __call__(self, x_PD: Tensor) -> Tensor:
+        return x_PD if self.factor_PD is None else x_PD * self.factor_PD
+
+    def pull(self, grad_PBD: Tensor) -> Tensor:
+        """The gradient before the norm, given the one after it, for the first positions and any number of rows."""
+        return grad_PBD if self.factor_PD is None else grad_PBD * self.factor_PD[: len(grad_PBD), None]
+
+    def pull_at(self, position_B: Tensor, grad_BD: Tensor) -> Tensor:
+        """The same for rows that each belong to one position."""
+        return grad_BD if self.factor_PD is None else grad_BD * self.factor_PD[position_B]
+
+
+@dataclass(frozen=True)
+class FrozenLayer:
+    """One block with its norms folded in; see the module's formula."""
+
+    pattern_HPP: Tensor
+    """Attention by query and key, times the scale of the norm after (query) and before attention (key)."""
+    value_GED: Tensor
+    """Value weights, times the weight of the norm before."""
+    output_HDE: Tensor
+    """Output weights, times the weight of the norm after."""
+    bias_PD: Tensor
+    """What attention adds whatever the input is."""
+    read: FrozenNorm
+    """From the residual stream after attention to what the dictionary reads."""
+    write: FrozenNorm
+    """From what the dictionary writes to the residual stream."""
+    skip_DD: Tensor | None = None
+    """The dictionary's linear bypass: it also writes read @ skip."""
+
+    def attend(self, x_PD: Tensor) -> Tensor:
+        """What attention adds to the residual stream."""
+        group = len(self.output_HDE) // len(self.value_GED)
+        value_HPE = torch.einsum("pd,ged->gpe", x_PD, self.value_GED).repeat_interleave(group, 0)
+        return torch.einsum("hpe,hde->pd", self.pattern_HPP @ value_HPE, self.output_HDE) + self.bias_PD
+
+
+@dataclass(frozen=True)
+class FrozenModel:
+    """All blocks and the final norm of one prompt."""
+
+    layers: tuple[FrozenLayer, ...]
+    final: FrozenNorm
+    """From the last residual stream to what the unembedding reads."""
+
+    def replay(self, token_PD: Tensor, written_LPD: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the frozen model forward.
+
+        Args:
+            token_PD: The residual stream entering the first block.
+            written_LPD: What is written into each block's output, in the space of the dictionary's outputs, without
+                the linear bypass.
+
+        Returns:
+            read_LPD: What the dictionary reads at each block.
+            final_PD: What the unembedding reads.
+        """
+        x_PD, reads = token_PD, []
+        for layer, written_PD in zip(self.layers, written_LPD, strict=True):
+            mid_PD = x_PD + layer.attend(x_PD)
+            reads.append(layer.read(mid_PD))
+            bypass_PD = 0 if layer.skip_DD is None else reads[-1] @ layer.skip_DD
+            x_PD = mid_PD + layer.write(written_PD + bypass_PD)
+        return torch.stack(reads), self.final(x_PD)

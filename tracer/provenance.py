@@ -1,0 +1,85 @@
+"""Provenance: everything one needs to know to make a graph again, and what it cost."""
+
+import hashlib
+import platform
+import re
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("throughline", "torch", "transformers", "safetensors", "numpy", "scipy")
+
+
+@dataclass
+class Stopwatch:
+    """Wall time since it was made."""
+
+    start_s: float = field(default_factory=time.perf_counter)
+
+    @property
+    def elapsed_s(self) -> float:
+        return round(time.perf_counter() - self.start_s, 3)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of every package that has a part in the numbers."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            found[name] = "not installed"
+    return found
+
+
+def file_hashes(paths: Iterable[Path]) -> dict[str, str]:
+    """SHA-256 of these files by name; each file is read once as long as it does not change."""
+    found = {}
+    for path in sorted(paths):
+        about = path.stat()
+        found[path.name] = _hash(path, about.st_size, about.st_mtime_ns)
+    return found
+
+
+def model_files(folder: Path) -> list[Path]:
+    """The files that decide what a Hugging Face model computes."""
+    patterns = ("*.safetensors", "*.bin", "*.json", "*.model")
+    return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+
+
+def revision(folder: Path) -> str:
+    """The commit of a folder inside the hub's cache, empty elsewhere.
+
+    >>> revision(Path("hub/models--a--b/snapshots/0123abc")), revision(Path("models/mine"))
+    ('0123abc', '')
+    """
+    return folder.name if folder.parent.name == "snapshots" else ""
+
+
+def now_utc() -> str:
+    """The time, as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def peak_memory_mb() -> float | None:
+    """The most memory this process has held so far, in MB; None on Windows, which does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak * (1 if sys.platform == "darwin" else 1024) / 1e6, 1)  # macOS tells bytes, Linux KiB
+
+
+@lru_cache(maxsize=4096)
+def _hash(path: Path, size: int, changed_ns: int) -> str:
+    blob = path.resolve().name
+    if re.fullmatch("[0-9a-f]{64}", blob):  # the hub's cache names large files by their SHA-256
+        return blob
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
