@@ -1,0 +1,1 @@
+"""Find circuits in attribution graphs: patterns of waypoints, exact flow, the strongest paths."""

@@ -1,0 +1,190 @@
+"""Find a pattern in many graphs: for each the exact flow, the best terms of its roles, the strongest paths."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from circuits.flow import Inputs, chance_of_meeting
+from circuits.paths import Path, paths_through
+from circuits.pattern import NO_TERM, Pattern, match_terms
+from tracer.graph import AttributionGraph
+
+Binding = dict[str, str]  # role -> the term that stands for it
+
+N_ALTERNATIVES = 5  # bindings reported after the best
+BATCH = 64  # bindings whose flow is computed at once: bounds memory at 64 numbers a node
+
+
+@dataclass(frozen=True)
+class CircuitNode:
+    """A node on a path, as people know it."""
+
+    node_id: str
+    kind: str
+    label: str
+    layer: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A pattern in one graph, with the paths that carry most of its flow."""
+
+    graph_id: str
+    """The graph."""
+    slug: str
+    """Its short name."""
+    prompt: str
+    """What was traced."""
+    flow: float
+    """Sum of the strengths of all paths that meet the waypoints in order; see `circuits.flow`."""
+    paths: list[Path]
+    """The strongest of these paths."""
+    nodes: dict[int, CircuitNode]
+    """The nodes on the paths, by row of the graph."""
+    binding: Binding = field(default_factory=dict)
+    """The term of each role for which the flow is largest; empty for a pattern without roles."""
+    alternatives: list[tuple[Binding, float]] = field(default_factory=list)
+    """The bindings that come next, with their flow."""
+
+    def as_row(self) -> dict[str, Any]:
+        """The circuit as plain data, ready for JSON."""
+        return {
+            "graph_id": self.graph_id,
+            "slug": self.slug,
+            "prompt": self.prompt,
+            "flow": self.flow,
+            "binding": self.binding,
+            "alternatives": [{"binding": binding, "flow": flow} for binding, flow in self.alternatives],
+            "paths": [self._path_row(path) for path in self.paths],
+        }
+
+    def _path_row(self, path: Path) -> dict[str, Any]:
+        return {
+            "strength": path.strength,
+            "nodes": [vars(self.nodes[row]) for row in path.rows],
+            "edges": [
+                {"effect": effect, "share": share} for effect, share in zip(path.effects, path.shares, strict=True)
+            ],
+        }
+
+
+def find_circuits(
+    pattern: Pattern,
+    graphs: Iterable[AttributionGraph],
+    k: int = 5,
+    sign: str = "any",
+    min_hops: int = 1,
+    max_hops: int | None = None,
+) -> Iterator[Circuit]:
+    """The circuit of each graph in which the pattern has any flow, one graph at a time, in the order given.
+
+    Args:
+        k: How many of the strongest paths to report; 0 for the flow alone.
+        sign: `any`, or `positive` for paths of positive effects alone.
+        min_hops: Edges that a reported path has at least; the flow is over all paths.
+        max_hops: Edges that a reported path has at most; no limit if None.
+    """
+    for graph in graphs:
+        circuit = find_circuit(pattern, graph, k, sign, min_hops, max_hops)
+        if circuit is not None:
+            yield circuit
+
+
+def find_circuit(
+    pattern: Pattern,
+    graph: AttributionGraph,
+    k: int = 5,
+    sign: str = "any",
+    min_hops: int = 1,
+    max_hops: int | None = None,
+) -> Circuit | None:
+    """The circuit of one graph, None where the pattern has no flow."""
+    terms_N = match_terms(pattern, graph)
+    if not all((terms != NO_TERM).any() for terms in terms_N):
+        return None
+    inputs = Inputs.of(graph, sign)
+    ranked = flow_by_binding(pattern, terms_N, inputs)
+    if not ranked:
+        return None
+    binding, flow = ranked[0]
+    groups = [_rows_of(pattern, terms_N, place, binding) for place in range(len(pattern))]
+    paths = paths_through(inputs, groups, k, min_hops, max_hops) if k else []
+    about = graph.metadata
+    alternatives = ranked[1 : N_ALTERNATIVES + 1]
+    return Circuit(graph.graph_id, about.slug, about.prompt, flow, paths, _nodes(graph, paths), binding, alternatives)
+
+
+def rank(circuits: Iterable[Circuit]) -> list[Circuit]:
+    """These circuits, largest flow first; equal ones by graph_id."""
+    return sorted(circuits, key=lambda circuit: (-circuit.flow, circuit.graph_id))
+
+
+def flow_by_binding(pattern: Pattern, terms_N: list[np.ndarray], inputs: Inputs) -> list[tuple[Binding, float]]:
+    """Every way to bind the roles that has any flow, largest flow first; without roles the empty binding alone.
+
+    Args:
+        terms_N: For each waypoint the term that each node stands for, as `match_terms` gives it.
+
+    The walk back from the outputs meets the first waypoint last. So the chance of meeting it is computed once for each
+    of its terms, the chance of meeting the second and then the first once for each pair, and so on; the terms of the
+    last waypoint cost nothing.
+    """
+    prefixes: list[tuple[Binding, np.ndarray]] = [({}, np.ones(inputs.n_nodes))]
+    for place in range(len(pattern) - 1):
+        choices = [
+            (bound, _rows_of(pattern, terms_N, place, bound), chance_N)
+            for binding, chance_N in prefixes
+            for bound in _extended(pattern, terms_N, place, binding)
+        ]
+        choices = [choice for choice in choices if choice[2][choice[1]].any()]
+        prefixes = [
+            prefix for at in range(0, len(choices), BATCH) for prefix in _meet(inputs, choices[at : at + BATCH])
+        ]
+    last = len(pattern) - 1
+    flows = [
+        (bound, float(chance_N[_rows_of(pattern, terms_N, last, bound)].sum()))
+        for binding, chance_N in prefixes
+        for bound in _extended(pattern, terms_N, last, binding)
+    ]
+    return sorted(
+        ((bound, flow) for bound, flow in flows if flow > 0), key=lambda pair: (-pair[1], [*pair[0].values()])
+    )
+
+
+def _meet(
+    inputs: Inputs, choices: list[tuple[Binding, np.ndarray, np.ndarray]]
+) -> Iterator[tuple[Binding, np.ndarray]]:
+    meets = np.zeros((inputs.n_nodes, len(choices)), bool)
+    for column, (_, rows, _) in enumerate(choices):
+        meets[rows, column] = True
+    gain = np.stack([chance_N for _, _, chance_N in choices], axis=1)
+    chance = chance_of_meeting(inputs, meets, gain)
+    for column, (bound, _, _) in enumerate(choices):
+        yield bound, chance[:, column]
+
+
+def _extended(pattern: Pattern, terms_N: list[np.ndarray], place: int, binding: Binding) -> Iterator[Binding]:
+    """This binding with each term that the role at this place can have in the graph."""
+    waypoint = pattern.waypoints[place]
+    if not waypoint.role or waypoint.role in binding:
+        yield binding
+        return
+    for term in np.unique(terms_N[place][terms_N[place] != NO_TERM]):
+        yield binding | {waypoint.role: waypoint.terms[term]}
+
+
+def _rows_of(pattern: Pattern, terms_N: list[np.ndarray], place: int, binding: Binding) -> np.ndarray:
+    waypoint = pattern.waypoints[place]
+    if waypoint.role:
+        return np.flatnonzero(terms_N[place] == waypoint.terms.index(binding[waypoint.role]))
+    return np.flatnonzero(terms_N[place] != NO_TERM)
+
+
+def _nodes(graph: AttributionGraph, paths: list[Path]) -> dict[int, CircuitNode]:
+    rows = sorted({row for path in paths for row in path.rows})
+    table = graph.nodes.iloc[rows]
+    columns = (table[name].tolist() for name in ("node_id", "kind", "label", "layer", "position"))
+    return {row: CircuitNode(*values) for row, values in zip(rows, zip(*columns, strict=True), strict=True)}
