@@ -1,0 +1,58 @@
+"""The parts of the dashboard that draw on a canvas: Python mounts them, `js/` does the work in the browser."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+HERE = Path(__file__).parent
+MODULES = HERE / "js"
+MODULE_ROUTE = "/throughline/js"
+
+
+@cache
+def modules_version() -> str:
+    """A hash over all modules: it stands in their address, so that a browser may keep them for ever."""
+    digest = hashlib.sha256()
+    for path in sorted(MODULES.glob("*.js")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def link_graph(url: str, view: dict[str, Any], nonce: int, *, key: str = "link_graph") -> dict | None:
+    """The link graph with its connections, circuit and details.
+
+    Args:
+        url: Address of the graph on this server, in the format of `app.wire`.
+        view: What to show at first, or again whenever `nonce` changes: sel, pins, thr, err, mode.
+
+    Returns:
+        What the person made of it since, with `g` (the graph_id) and the `nonce` it started from; None before the
+        first change.
+    """
+    data = {"module": _address("view"), "url": url, "view": view, "nonce": nonce}
+    return _mount("throughline_graph")(key=key, data=data, on_view_change=lambda: None).view
+
+
+def net(nodes: list[dict], links: list[dict], *, height: int = 380, key: str) -> None:
+    """A small picture of nodes and the links between them, such as one path or what a query returned.
+
+    Args:
+        nodes: Each with id, name, and where known kind, layer, position, note.
+        links: Each with source and target (ids), and where known share (signed) and note.
+    """
+    data = {"module": _address("net"), "nodes": nodes, "links": links, "height": height}
+    _mount("throughline_net")(key=key, data=data)
+
+
+def _address(module: str) -> str:
+    return f"{MODULE_ROUTE}/{modules_version()}/{module}.js"
+
+
+@cache
+def _mount(name: str) -> Any:
+    """Register a component once per process; several on one page share it."""
+    script, style = (HERE / "mount.js").read_text(), (HERE / "style.css").read_text()
+    return st.components.v2.component(name, js=script, css=style)

@@ -1,0 +1,35 @@
+"""The dashboard: which pages there are, and what happens when one of them fails."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from app.messages import show_error
+from tracer.errors import CircuitError
+
+HERE = Path(__file__).parent
+STYLE = """<style>
+.stMainBlockContainer {padding: 4.2rem 1.2rem 1rem; max-width: none}
+.stTextArea textarea {font-family: var(--st-code-font, ui-monospace, monospace); font-size: .85rem}
+</style>"""
+
+
+def main() -> None:
+    st.set_page_config("Throughline", page_icon=str(HERE / "icon.svg"), layout="wide")
+    st.html(STYLE)
+    page = st.navigation(
+        [
+            st.Page("pages/graph.py", title="Graph", icon=":material/account_tree:", default=True),
+            st.Page("pages/circuits.py", title="Circuits", icon=":material/route:"),
+            st.Page("pages/cypher.py", title="Cypher", icon=":material/terminal:"),
+        ],
+        position="top",
+    )
+    try:
+        page.run()
+    except CircuitError as error:
+        show_error(error)
+
+
+if __name__ == "__main__":
+    main()

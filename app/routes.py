@@ -1,0 +1,48 @@
+"""The addresses that the dashboard's own process answers beside Streamlit's: packed graphs and JavaScript modules."""
+
+import re
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app import cached
+from app.component import MODULE_ROUTE, MODULES
+from tracer.errors import CircuitError, StoreError
+
+GRAPH_ROUTE = "/throughline/graph"
+LOOPBACK = ("127.0.0.1", "::1")
+FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+
+
+def graph_address(graph_id: str, version: str) -> str:
+    """Where the browser finds a graph; `version` changes when what is stored of it changes."""
+    return f"{GRAPH_ROUTE}/{graph_id}.agv?v={version}"
+
+
+async def graph(request: Request) -> Response:
+    """The packed graph, or JSON {"error": one sentence} with status 404 or 503."""
+    graph_id, version = request.path_params["graph_id"], request.query_params.get("v", "")
+    try:
+        packed = await run_in_threadpool(cached.packed, graph_id, version)
+    except CircuitError as error:
+        return JSONResponse({"error": str(error)}, 503 if isinstance(error, StoreError) else 404)
+    headers = dict(FOR_EVER)
+    if request.client and request.client.host in LOOPBACK:
+        headers["Content-Encoding"] = "identity"  # zipping 6 MB takes 500 ms, sending it to oneself takes none
+    return Response(packed, media_type="application/octet-stream", headers=headers)
+
+
+async def module(request: Request) -> Response:
+    """One of our own JavaScript modules."""
+    name = request.path_params["name"]
+    if not re.fullmatch(r"\w+", name) or not (MODULES / f"{name}.js").is_file():
+        return JSONResponse({"error": f"there is no module {name!r}."}, 404)
+    return Response((MODULES / f"{name}.js").read_text(), media_type="text/javascript", headers=FOR_EVER)
+
+
+ROUTES = [
+    Route(GRAPH_ROUTE + "/{graph_id:str}.agv", graph),
+    Route(MODULE_ROUTE + "/{version}/{name}.js", module),
+]

@@ -1,0 +1,77 @@
+"""The dashboard's server: Streamlit with our own routes in the same process, and how to start it."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import webbrowser
+from pathlib import Path
+
+import streamlit as st
+
+from app.routes import ROUTES
+from tracer.errors import CircuitError
+
+HERE = Path(__file__).parent
+SETTINGS = {  # as flags, because a person's own Streamlit settings must not turn them over
+    "browser.gatherUsageStats": "false",
+    "server.headless": "true",
+    "server.fileWatcherType": "none",
+    "runner.magicEnabled": "false",
+    "client.toolbarMode": "viewer",
+}
+START_LIMIT_S = 60  # seconds to wait for the page before opening it; a cold laptop needs ten
+
+app = st.App(HERE / "main.py", routes=ROUTES)
+
+
+def command(port: int, host: str = "127.0.0.1") -> list[str]:
+    """The command line that serves the dashboard."""
+    flags = SETTINGS | {"server.port": str(port), "server.address": host}
+    return [sys.executable, "-m", "streamlit", "run", str(HERE / "serve.py"), *(f"--{k}={v}" for k, v in flags.items())]
+
+
+def launch(port: int = 8501, host: str = "127.0.0.1", open_browser: bool = True) -> int:
+    """Serve the dashboard until it is stopped, and give its exit code.
+
+    Raises:
+        CircuitError: The port is taken.
+    """
+    _check_free(port, host)
+    page = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+    process = subprocess.Popen(command(port, host))
+    if open_browser:
+        threading.Thread(target=_open_when_ready, args=(page, process), daemon=True).start()
+    try:
+        return process.wait()
+    except KeyboardInterrupt:  # the child got the signal as well and is closing
+        try:
+            return process.wait(timeout=10) and 0
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return 0
+
+
+def _check_free(port: int, host: str) -> None:
+    try:
+        with socket.create_server((host, port)):
+            return
+    except OSError as error:
+        raise CircuitError(
+            f"cannot listen on {host}:{port} ({error.strerror}); expected an address of this machine and a free port. "
+            f"Try `throughline app --port {port + 1}`."
+        ) from None
+
+
+def _open_when_ready(page: str, process: subprocess.Popen) -> None:
+    until = time.monotonic() + START_LIMIT_S
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            urllib.request.urlopen(f"{page}/_stcore/health", timeout=1).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            webbrowser.open(page)
+            return

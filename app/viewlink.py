@@ -1,0 +1,70 @@
+"""The view of a graph as an address holds it: g, sel, pins, thr, err, mode; written only where it differs from the start."""
+
+from typing import Any
+
+import streamlit as st
+
+START = {"sel": None, "pins": [], "thr": 1.0, "err": True, "mode": "direct"}
+MODES = ("direct", "paths", "pinned")
+
+
+def read_view() -> dict[str, Any]:
+    """The view that the address of the page describes; what it cannot mean is left at its start."""
+    return parse_view(st.query_params.to_dict())
+
+
+def write_view(graph_id: str, view: dict[str, Any]) -> None:
+    """Put this view into the address of the page, as one step of the browser's history."""
+    params = view_params(graph_id, view)
+    if params != st.query_params.to_dict():
+        st.query_params.from_dict(params)
+
+
+def parse_view(params: dict[str, str]) -> dict[str, Any]:
+    """Query parameters -> view.
+
+    >>> parse_view({"sel": "20_7_3", "pins": "E_5_1,20_7_3", "thr": "0.8", "mode": "sideways"})
+    {'sel': '20_7_3', 'pins': ['E_5_1', '20_7_3'], 'thr': 0.8, 'err': True, 'mode': 'direct'}
+    """
+    pins = [pin for pin in params.get("pins", "").split(",") if pin]
+    mode = params.get("mode", "direct")
+    return START | {
+        "sel": params.get("sel") or None,
+        "pins": pins,
+        "thr": _threshold(params.get("thr", "1")),
+        "err": params.get("err") != "0",
+        "mode": mode if mode in MODES else "direct",
+    }
+
+
+def view_params(graph_id: str, view: dict[str, Any]) -> dict[str, str]:
+    """View -> query parameters.
+
+    >>> view_params("ab12", START | {"sel": "20_7_3", "err": False})
+    {'g': 'ab12', 'sel': '20_7_3', 'err': '0'}
+    """
+    params = {"g": graph_id}
+    if view.get("sel"):
+        params["sel"] = view["sel"]
+    if view.get("pins"):
+        params["pins"] = ",".join(view["pins"])
+    if view.get("thr", 1) < 1:
+        params["thr"] = f"{view['thr']:g}"
+    if not view.get("err", True):
+        params["err"] = "0"
+    if view.get("mode", "direct") != "direct":
+        params["mode"] = view["mode"]
+    return params
+
+
+def same_place(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two views give the same address."""
+    return view_params("", one) == view_params("", other)
+
+
+def _threshold(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        return 1.0
+    return min(1.0, max(0.1, value)) if value == value else 1.0
