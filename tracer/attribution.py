@@ -23,7 +23,7 @@ from tracer.effects import DirectEffects, Targets
 from tracer.graph import AttributionGraph, GraphMetadata
 from tracer.influence import influence, prune, scores
 from tracer.labels import Labels
-from tracer.prompt import encode_prompt, token_id, token_text
+from tracer.prompt import encode_prompt, prompt_text, token_id, token_text
 from tracer.provenance import Stopwatch, file_hashes, model_files, now_utc, peak_memory_mb, revision, versions
 from tracer.replacement import LocalReplacement, Progress, ReplacementModel
 from tracer.schema import NodeKind, node_id
@@ -81,7 +81,7 @@ def attribute(
     tokens = tuple(token_text(int(token), model.adapter) for token in token_P)
     about = GraphMetadata(
         slug=slug or _slug(tokens),
-        prompt=prompt if isinstance(prompt, str) else "".join(tokens),
+        prompt=prompt_text(prompt, token_P, model.adapter),
         tokens=tokens,
         model=model.adapter.name,
         source_set=model.source_set,
@@ -107,10 +107,11 @@ class _FoundEdges:
         row, source = np.nonzero(effect_BS)
         self.parts.append((source.astype(np.int32), target_B[row].astype(np.int32), effect_BS[row, source]))
 
-    def columns(self) -> tuple[np.ndarray, ...]:
+    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Source, target, effect of all edges so far."""
-        self.parts = [tuple(np.concatenate(column) for column in zip(*self.parts, strict=True))]  # type: ignore[list-item]
-        return self.parts[0]
+        source, target, effect = (np.concatenate(column) for column in zip(*self.parts, strict=True))
+        self.parts = [(source, target, effect)]
+        return source, target, effect
 
     def among(self, selected_A: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The edges between nodes of the graph, where only these features became nodes, in rows of the graph."""

@@ -36,7 +36,7 @@ def check_adapter(adapter: Adapter) -> list[Check]:
         done.append(check(adapter))
         if not done[-1].passed:
             raise UnsupportedModelError(
-                f"{adapter.name}: {type(adapter).__name__} fails its check that {done[-1].name}; seen: {done[-1].seen}. "
+                f"{adapter.name}: {type(adapter).__name__} fails its check that {done[-1].name} ({done[-1].seen}). "
                 "The weights are damaged, or this version of the architecture needs its own adapter."
             )
     return done

@@ -7,7 +7,9 @@ from tracer.errors import SettingError
 
 Target = Literal["logit", "log-odds"]
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
-PEERS = ("circuit-tracer",)
+PEER_SETTINGS: dict[str, dict[str, bool]] = {  # where another tracer's numbers come from other choices than ours
+    "circuit-tracer": {"keep_errors": False, "keep_first_position": False, "normalise_weights": False},
+}
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,8 @@ class TraceConfig:
         >>> TraceConfig.like("circuit-tracer", batch_size=64).keep_errors
         False
         """
-        _check_choice("like", peer, PEERS)
-        same = cls(keep_errors=False, keep_first_position=False, normalise_weights=False)
-        return replace(same, **changes)  # type: ignore[arg-type]  # a wrong name or value is refused by the dataclass
+        _check_choice("like", peer, tuple(PEER_SETTINGS))
+        return replace(cls(**PEER_SETTINGS[peer]), **changes)  # type: ignore[arg-type]  # the dataclass refuses what is wrong
 
 
 def _check_share(name: str, value: float) -> None:

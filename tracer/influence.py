@@ -55,7 +55,8 @@ def influence(source: np.ndarray, target: np.ndarray, effect: np.ndarray, weight
     Raises:
         GraphFormatError: The graph has a cycle, so the walk does not end.
 
-    >>> influence(np.array([0, 1, 0]), np.array([1, 2, 2]), np.array([2.0, -3.0, 1.0]), np.array([0.0, 0.0, 1.0])).tolist()
+    >>> source, target, effect = np.array([0, 1, 0]), np.array([1, 2, 2]), np.array([2.0, -3.0, 1.0])
+    >>> influence(source, target, effect, weight_N=np.array([0.0, 0.0, 1.0])).tolist()
     [1.0, 0.75, 0.0]
     """
     return _influence(_shares(target, effect, len(weight_N)), source, target, weight_N)
@@ -172,7 +173,7 @@ def _drop_dead_ends(
     always_N: np.ndarray,
     feature_N: np.ndarray,
 ) -> None:
-    """Drop, in place, nodes that lead nowhere and features that nothing enters, with their edges, until none is left."""
+    """Drop, in place, nodes that lead nowhere and features nothing enters, with their edges, until none is left."""
     n_nodes = len(kept_N)
     for _ in range(n_nodes + 1):  # each round but the last drops a node
         leaves_N = np.bincount(source[kept_E], minlength=n_nodes) > 0

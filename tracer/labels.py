@@ -11,6 +11,7 @@ from tracer.errors import DictionaryError
 LABELS_FILE = "labels.csv"
 WHERE = ("last", "earlier")  # measured at the last position of a prompt, or at one before it
 NEEDED = ("layer", "index", "where", "text")
+SCORES = {"f1": "F1", "precision": "precision", "recall": "recall"}  # column -> how a note calls it
 OPTIONAL = ("concept", "min_activation", "precision", "recall", "f1", "n", "note")
 
 
@@ -68,7 +69,8 @@ def _read_table(path: Path) -> pd.DataFrame:
     missing = [name for name in NEEDED if name not in table]
     if missing:
         raise DictionaryError(
-            f"{where} lacks the column {missing[0]!r}; expected {', '.join(NEEDED + OPTIONAL)}. Add it or remove the file."
+            f"{where} lacks the column {missing[0]!r}; expected {', '.join(NEEDED + OPTIONAL)}. "
+            "Add it or remove the file."
         )
     unknown = set(table["where"]) - set(WHERE)
     if unknown:
@@ -80,14 +82,7 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 def _label(row: dict) -> Label:
     known = {name: row[name] for name in OPTIONAL if name in row and not pd.isna(row[name])}
-    numbers = [
-        f"{short} {known[name]:.2f}"
-        for name, short in (("f1", "F1"), ("precision", "precision"), ("recall", "recall"))
-        if name in known
-    ]
-    if "n" in known:
-        numbers.append(f"n={int(known['n'])}")
-    parts = [str(known["note"])] if known.get("note") else []
-    return Label(
-        str(row["text"]), "; ".join(parts + [", ".join(numbers)] * bool(numbers)), float(known.get("min_activation", 0))
-    )
+    measured = [f"{name} {known[key]:.2f}" for key, name in SCORES.items() if key in known]
+    measured += [f"n={int(known['n'])}"] if "n" in known else []
+    parts = [str(known.get("note", "")).strip(), ", ".join(measured)]
+    return Label(str(row["text"]), "; ".join(filter(None, parts)), float(known.get("min_activation", 0)))

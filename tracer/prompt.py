@@ -60,6 +60,13 @@ def token_text(token: int, adapter: Adapter) -> str:
     return f"#{token}" if adapter.tokenizer is None else adapter.tokenizer.decode([token])
 
 
+def prompt_text(prompt: str | Sequence[int], token_P: Tensor, adapter: Adapter) -> str:
+    """The prompt as a text: as given, or what its ids stand for."""
+    if isinstance(prompt, str):
+        return prompt
+    return adapter.tokenizer.decode(token_P) if adapter.tokenizer else " ".join(f"#{i}" for i in token_P.tolist())
+
+
 def _encode_text(text: str, adapter: Adapter) -> list[int]:
     if not text.strip():
         raise PromptError(f"the prompt is empty ({text!r}); expected a text. Give at least one word.")

@@ -255,7 +255,7 @@ def _numbered(folder: Path, prefix: str) -> list[str]:
 def _headers(path: Path) -> dict[str, StoredTensor]:
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: StoredTensor(path, key, tuple(file.get_slice(key).get_shape())) for key in file.keys()}
+            return {key: StoredTensor(path, key, tuple(file.get_slice(key).get_shape())) for key in file.keys()}  # noqa: SIM118  not a dict
     except (OSError, SafetensorError) as error:
         raise DictionaryError(
             f"{path.parent.name}/{path.name} cannot be read ({' '.join(str(error).split())[:200]}); expected a "
@@ -266,8 +266,8 @@ def _headers(path: Path) -> dict[str, StoredTensor]:
 def _need(tensors: Mapping[str, StoredTensor], key: str, path: Path) -> StoredTensor:
     if key not in tensors:
         raise DictionaryError(
-            f"{path.parent.name}/{path.name} has no tensor {key!r}, it has {', '.join(tensors) or 'none'}; expected the "
-            "tensors of circuit-tracer's format. Convert the dictionary."
+            f"{path.parent.name}/{path.name} has no tensor {key!r}, it has {', '.join(tensors) or 'none'}; expected "
+            "the tensors of circuit-tracer's format. Convert the dictionary."
         )
     return tensors[key]
 
@@ -289,6 +289,6 @@ def _check_shapes(dictionary: TranscoderSet) -> None:
             stored: StoredTensor | None = getattr(layer, name)
             if stored is not None and stored.shape != shape:
                 raise DictionaryError(
-                    f"{dictionary.name}/{stored.path.name}: {stored.key} has the shape {stored.shape}; expected {shape} "
-                    f"beside {layer.encoder.key} of {layer.encoder.shape}. Convert the dictionary to this format."
+                    f"{dictionary.name}/{stored.path.name}: {stored.key} has the shape {stored.shape}; expected "
+                    f"{shape} beside {layer.encoder.key} of {layer.encoder.shape}. Convert the dictionary."
                 )
