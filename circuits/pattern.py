@@ -164,7 +164,13 @@ NO_TERM = -1  # in `match_terms`: the node does not serve as the waypoint
 
 def match_terms(pattern: Pattern, graph: AttributionGraph) -> list[np.ndarray]:
     """For each waypoint (N,) which of its terms a node stands for, by place in `terms`; NO_TERM for none."""
-    terms_N = [_terms_of_nodes(waypoint, graph) for waypoint in pattern]
+    texts: dict[tuple[str, str], int] = {}  # labels repeat, most of them are empty
+    columns = (graph.nodes[name].to_numpy(object) for name in ("kind", "label"))
+    text_N = np.array([texts.setdefault(text, len(texts)) for text in zip(*columns, strict=True)], np.int64)
+    terms_N = [
+        _terms_of_features(waypoint, graph) if waypoint.how is How.FEATURE else _terms_of_texts(waypoint, texts)[text_N]
+        for waypoint in pattern
+    ]
     for place, kind in ((0, NodeKind.TOKEN), (-1, NodeKind.LOGIT)):
         if pattern.waypoints[place].how in (How.WORDS, How.EXACT, How.ROLE):
             own = graph.slice_of(kind)
@@ -174,20 +180,18 @@ def match_terms(pattern: Pattern, graph: AttributionGraph) -> list[np.ndarray]:
     return terms_N
 
 
-def _terms_of_nodes(waypoint: Waypoint, graph: AttributionGraph) -> np.ndarray:
+def _terms_of_features(waypoint: Waypoint, graph: AttributionGraph) -> np.ndarray:
     nodes = graph.nodes
-    if waypoint.how is How.FEATURE:
-        found = (nodes["kind"] == NodeKind.FEATURE) & (nodes["layer"] == waypoint.layer)
-        found &= nodes["index"] == waypoint.index
-        if waypoint.position >= 0:
-            found &= nodes["position"] == waypoint.position
-        return np.where(found.to_numpy(), 0, NO_TERM)
-    place = {term: i for i, term in enumerate(waypoint.terms)} | {None: NO_TERM}
-    known: dict[tuple[str, str], int] = {}
-    for key in zip(nodes["kind"], nodes["label"], strict=True):  # labels repeat, most of them are empty
-        if key not in known:
-            known[key] = place[waypoint.term_of(*key)]
-    return np.array([known[key] for key in zip(nodes["kind"], nodes["label"], strict=True)], np.int64)
+    found = (nodes["kind"] == NodeKind.FEATURE) & (nodes["layer"] == waypoint.layer)
+    found &= nodes["index"] == waypoint.index
+    if waypoint.position >= 0:
+        found &= nodes["position"] == waypoint.position
+    return np.where(found.to_numpy(), 0, NO_TERM)
+
+
+def _terms_of_texts(waypoint: Waypoint, texts: Iterable[tuple[str, str]]) -> np.ndarray:
+    place: dict[str | None, int] = {term: i for i, term in enumerate(waypoint.terms)} | {None: NO_TERM}
+    return np.array([place[waypoint.term_of(kind, label)] for kind, label in texts], np.int64)
 
 
 def _split(text: str) -> list[str]:
