@@ -1,0 +1,158 @@
+"""A second way to direct effects: autograd through the real model, with patterns, norm scales and MLPs detached."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from tracer.replacement import ReplacementModel
+
+
+def autograd_effects(model: ReplacementModel, token_P: Tensor, keep_first_position: bool) -> Tensor:
+    """(A + V, A + LP + P): effects on each feature's pre-activation and on each raw logit at the last position.
+
+    Rows are features, then the whole vocabulary; columns are features, errors, tokens. Everything is taken from the
+    dictionary's files as dense tensors, and from the Hugging Face model by hooks; no code of ours computes it.
+    """
+    with _detached(model) as seen:
+        raw = seen["model"](token_P[None], use_cache=False)
+    del raw
+    n_layers, n_pos = len(seen["read"]), len(token_P)
+    weights = [_dense(model, layer) for layer in range(n_layers)]
+    values = [_activations(weights[layer], seen["read"][layer]) for layer in range(n_layers)]
+    if not keep_first_position:
+        for value_PF in values:
+            value_PF[0] = 0
+    active = [(layer, *at) for layer in range(n_layers) for at in values[layer].nonzero().tolist()]
+    error_LPD = _errors(model, weights, values, seen, keep_first_position)
+
+    targets = [seen["read"][layer][p] @ weights[layer]["W_enc"][i] for layer, p, i in active]
+    targets += list(model.adapter.unembed_VD @ seen["final"][-1])
+    grads = [_gradients(target, [*seen["leaf"], seen["embed"]]) for target in targets]
+    written = [_written(feature, values, weights, seen["embed"][0]) for feature in active]
+    others = [*error_LPD, seen["embed"][0].detach()]
+    written += [_one(layer, p, others) for layer in range(n_layers + 1) for p in range(n_pos)]
+    return torch.stack(grads).flatten(1) @ torch.stack(written).flatten(1).T
+
+
+def _gradients(target: Tensor, leaves: list[Tensor]) -> Tensor:
+    """(L + 1, P, D) in each layer's written place, then in the embedding."""
+    grads = torch.autograd.grad(target, leaves, retain_graph=True, allow_unused=True)
+    return torch.stack([torch.zeros_like(leaves[0][0]) if grad is None else grad[0] for grad in grads])
+
+
+def _written(feature: tuple[int, int, int], values, weights, like_PD: Tensor) -> Tensor:
+    """(L + 1, P, D) what one feature writes."""
+    layer, p, i = feature
+    written = torch.zeros(len(values) + 1, *like_PD.shape)
+    decoder = weights[layer]["W_dec"][i].reshape(-1, like_PD.shape[-1])
+    written[layer : layer + len(decoder), p] = values[layer][p, i] * decoder
+    return written
+
+
+def _one(layer: int, p: int, value_LPD: list[Tensor]) -> Tensor:
+    """(L + 1, P, D) with nothing but the value at one layer and position."""
+    written = torch.zeros(len(value_LPD), *value_LPD[0].shape)
+    written[layer, p] = value_LPD[layer][p]
+    return written
+
+
+def _dense(model: ReplacementModel, layer: int) -> dict[str, Tensor]:
+    part = model.transcoders.layers[layer]
+    found = {"W_enc": part.encoder.read(), "b_enc": part.encoder_bias.read(), "W_dec": part.decoder.read()}
+    found["b_dec"] = part.bias.read()
+    if part.threshold is not None:
+        found["threshold"] = part.threshold.read()
+    if part.skip is not None:  # stored by the two formats in opposite orientation
+        found["skip"] = part.skip.read() if model.transcoders.cross_layer else part.skip.read().T
+    return {name: value.float() for name, value in found.items()}
+
+
+def _activations(weights: dict[str, Tensor], read_PD: Tensor) -> Tensor:
+    pre_PF = (read_PD @ weights["W_enc"].T + weights["b_enc"]).detach()
+    return torch.where(pre_PF > weights["threshold"], pre_PF, 0) if "threshold" in weights else pre_PF.clamp(min=0)
+
+
+def _errors(model, weights, values, seen, keep_first_position) -> list[Tensor]:
+    errors = []
+    for layer, true_PD in enumerate(seen["written"]):
+        guess_PD = weights[layer]["b_dec"].repeat(len(true_PD), 1)
+        if model.transcoders.cross_layer:
+            for earlier in range(layer + 1):
+                guess_PD = guess_PD + values[earlier] @ weights[earlier]["W_dec"][:, layer - earlier]
+        else:
+            guess_PD = guess_PD + values[layer] @ weights[layer]["W_dec"]
+        if "skip" in weights[layer]:
+            guess_PD = guess_PD + seen["read"][layer].detach() @ weights[layer]["skip"]
+        errors.append(true_PD - guess_PD)
+        if not keep_first_position:
+            errors[-1][0] = 0
+    return errors
+
+
+@contextmanager
+def _detached(model: ReplacementModel) -> Iterator[dict]:
+    """The real model with everything detached that is held fixed, and a leaf at each place a dictionary writes."""
+    adapter, transcoders, hf = model.adapter, model.transcoders, model.adapter.model
+    seen = {"model": hf, "read": [], "written": [], "leaf": [], "final": None, "embed": None, "normed": {}}
+    modelling = sys.modules[type(hf).__module__]
+    eager, forwards = modelling.eager_attention_forward, {}
+    gemma = adapter.layout.norm_offset == 1
+
+    def attention(module, query, key, value, mask, **options):
+        pattern = eager(module, query, key, value, mask, **options)[1].detach()
+        wide = value.repeat_interleave(module.num_key_value_groups, 1)
+        return (pattern @ wide).transpose(1, 2).contiguous(), pattern
+
+    def norm_forward(norm):
+        def forward(x):
+            eps = norm.eps if gemma else norm.variance_epsilon
+            scaled = x * (x.pow(2).mean(-1, keepdim=True) + eps).rsqrt().detach()
+            seen["normed"][id(norm)] = (x, scaled)
+            return scaled * (norm.weight + adapter.layout.norm_offset)
+
+        return forward
+
+    def read(layer, block):
+        norm = block.get_submodule(adapter.layout.mlp_norm)
+        before, scaled = seen["normed"][id(norm)]
+        after = scaled * (norm.weight + adapter.layout.norm_offset)
+        return {"hook_resid_mid": before, "ln2.hook_normalized": scaled, "mlp.hook_in": after}[transcoders.read_hook][0]
+
+    def write(layer, block):
+        def hook(module, args, output):
+            x_PD = read(layer, block)
+            skip = _dense(model, layer).get("skip")
+            leaf = torch.zeros_like(output, requires_grad=True)
+            bypass = 0 if skip is None else (x_PD @ skip)[None]
+            seen["read"].append(x_PD)
+            seen["written"].append(output[0].detach())
+            seen["leaf"].append(leaf)
+            return bypass + (output - bypass).detach() + leaf
+
+        return hook
+
+    def embed(module, args, output):
+        seen["embed"] = output.detach().requires_grad_()
+        return seen["embed"]
+
+    handles = [hf.get_input_embeddings().register_forward_hook(embed)]
+    handles.append(hf.model.norm.register_forward_hook(lambda m, a, output: seen.__setitem__("final", output[0])))
+    norms = [m for name, m in hf.named_modules() if type(m).__name__.endswith("RMSNorm") and "self_attn" not in name]
+    for norm in norms:
+        forwards[norm] = norm.forward
+        norm.forward = norm_forward(norm)
+    for layer, block in enumerate(adapter.blocks):
+        post = adapter.layout.mlp_post_norm if transcoders.write_hook == "hook_mlp_out" else None
+        handles.append(block.get_submodule(post or adapter.layout.mlp).register_forward_hook(write(layer, block)))
+    modelling.eager_attention_forward = attention
+    try:
+        yield seen
+    finally:
+        modelling.eager_attention_forward = eager
+        for norm in forwards:
+            del norm.forward
+        for handle in handles:
+            handle.remove()

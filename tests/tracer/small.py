@@ -1,0 +1,113 @@
+"""Small random models and dictionaries on disk, made from the library's own config classes."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+from transformers import Gemma2Config, LlamaConfig, PreTrainedTokenizerFast, Qwen3Config
+from transformers.models.auto import AutoModelForCausalLM
+
+N_LAYERS, D_MODEL, N_VOCAB, N_FEATURES = 3, 32, 64, 48
+PROMPT = (2, 17, 5, 40, 9, 33, 21)  # longer than the sliding window
+WORDS = ("<pad>", "<eos>", "<bos>", "<unk>", "Dallas", "Texas", "Austin", "the", "capital", "of", "is")
+
+COMMON = {
+    "vocab_size": N_VOCAB,
+    "hidden_size": D_MODEL,
+    "intermediate_size": 48,
+    "num_hidden_layers": N_LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 12,  # not hidden_size / heads
+    "max_position_embeddings": 32,
+    "bos_token_id": 2,
+    "eos_token_id": 1,
+    "pad_token_id": 0,
+    "initializer_range": 0.25,  # large, so that every part has a say
+}
+ARCHITECTURES = {
+    "llama": lambda: LlamaConfig(**COMMON, attention_bias=True, tie_word_embeddings=False),
+    "gemma2": lambda: Gemma2Config(
+        **COMMON, sliding_window=4, attn_logit_softcapping=5.0, final_logit_softcapping=8.0, query_pre_attn_scalar=12
+    ),
+    "qwen3": lambda: Qwen3Config(**COMMON, tie_word_embeddings=True),
+}
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """A kind of dictionary to write."""
+
+    cross_layer: bool = False
+    threshold: bool = True
+    skip: bool = False
+    read_hook: str = "mlp.hook_in"
+    write_hook: str = "hook_mlp_out"
+    dtype: torch.dtype = torch.float32
+
+
+def write_model(folder: Path, architecture: str, seed: int = 0, **changes) -> Path:
+    """A random model of this architecture, every weight of it random, norms and biases too."""
+    torch.manual_seed(seed)
+    config = ARCHITECTURES[architecture]()
+    for name, value in changes.items():
+        setattr(config, name, value)
+    model = AutoModelForCausalLM.from_config(config)
+    for weight in (w for name, w in model.named_parameters() if "norm" in name or name.endswith("bias")):
+        weight.data += 0.3 * torch.randn_like(weight)
+    model.save_pretrained(folder)
+    return folder
+
+
+def write_tokenizer(folder: Path, add_bos: bool, words: tuple[str, ...] = WORDS) -> Path:
+    """A word-level tokenizer that adds the first token by its own rule, or does not."""
+    tokenizer = Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    if add_bos:
+        tokenizer.post_processor = TemplateProcessing(
+            single="<bos> $A", special_tokens=[("<bos>", words.index("<bos>"))]
+        )
+    special = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    return folder
+
+
+def write_dictionary(
+    folder: Path, kind: Dictionary, n_layers: int = N_LAYERS, d_model: int = D_MODEL, seed: int = 0
+) -> Path:
+    """A random dictionary in circuit-tracer's format; about a third of its features fire."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int, scale: float = 1.0) -> torch.Tensor:
+        return (scale * torch.randn(*shape, generator=random)).to(kind.dtype).contiguous()
+
+    for i in range(n_layers):
+        encoder = {"W_enc": draw(N_FEATURES, d_model, scale=0.3), "b_enc": draw(N_FEATURES, scale=0.2)}
+        encoder["b_dec"] = draw(d_model, scale=0.2)
+        if kind.threshold:
+            encoder["threshold"] = draw(N_FEATURES, scale=0.3).abs()
+        if kind.skip:
+            encoder["W_skip"] = draw(d_model, d_model, scale=0.15)
+        n_out = n_layers - i if kind.cross_layer else 1
+        decoder = draw(N_FEATURES, n_out, d_model, scale=0.2)
+        _write_layer(folder, kind, i, encoder, decoder)
+    config = {"feature_input_hook": kind.read_hook, "feature_output_hook": kind.write_hook, "scan": None}
+    (folder / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
+    return folder
+
+
+def _write_layer(folder: Path, kind: Dictionary, i: int, encoder: dict, decoder: torch.Tensor) -> None:
+    if kind.cross_layer:
+        save_file({f"{name}_{i}": value for name, value in encoder.items()}, folder / f"W_enc_{i}.safetensors")
+        save_file({f"W_dec_{i}": decoder}, folder / f"W_dec_{i}.safetensors")
+        return
+    if "threshold" in encoder:
+        encoder["activation_function.threshold"] = encoder.pop("threshold")
+    save_file(encoder | {"W_dec": decoder[:, 0].contiguous()}, folder / f"layer_{i}.safetensors")

@@ -1,0 +1,136 @@
+"""Direct effects: equal to autograd's, and true when a feature is changed."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tracer
+from tests.tracer.oracle import autograd_effects
+from tests.tracer.small import PROMPT, Dictionary, write_dictionary, write_model
+from tracer.effects import DirectEffects
+
+CASES = {
+    "llama-plt": ("llama", Dictionary()),
+    "llama-plt-relu-skip": ("llama", Dictionary(threshold=False, skip=True, read_hook="ln2.hook_normalized")),
+    "llama-clt": ("llama", Dictionary(cross_layer=True, read_hook="hook_resid_mid")),
+    "gemma2-plt": ("gemma2", Dictionary(read_hook="ln2.hook_normalized")),
+    "gemma2-plt-skip-inner": ("gemma2", Dictionary(skip=True, write_hook="mlp.hook_out")),
+    "gemma2-clt": ("gemma2", Dictionary(cross_layer=True, read_hook="hook_resid_mid")),
+    "gemma2-clt-skip-inner": ("gemma2", Dictionary(cross_layer=True, skip=True, write_hook="mlp.hook_out")),
+    "qwen3-plt": ("qwen3", Dictionary(threshold=False)),
+}
+TOKENS = torch.tensor(PROMPT)
+
+
+@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
+def model(request, tmp_path_factory):
+    architecture, kind = request.param
+    folder = tmp_path_factory.mktemp(architecture)
+    return tracer.load(write_model(folder / "model", architecture), write_dictionary(folder / "dictionary", kind))
+
+
+@pytest.fixture(scope="module")
+def local(model):
+    return model.linearise(TOKENS)
+
+
+@pytest.fixture(scope="module")
+def edges(model, local):
+    """(A + V, S) effects on features and raw logits."""
+    return torch.cat([feature_rows(local), output_rows(local, model.adapter.unembed_VD)])
+
+
+def all_rows(effects: DirectEffects, targets) -> torch.Tensor:
+    effect_BS = torch.full((len(targets), effects.n_sources), torch.nan)
+    for rows, batch_BS in effects.rows(targets):
+        effect_BS[rows] = batch_BS
+    return effect_BS
+
+
+def feature_rows(local, batch_size: int = 16) -> torch.Tensor:
+    effects = DirectEffects(local, batch_size)
+    return all_rows(effects, effects.of_features(torch.arange(len(local.features))))
+
+
+def output_rows(local, vector_KD, batch_size: int = 16) -> torch.Tensor:
+    effects = DirectEffects(local, batch_size)
+    return all_rows(effects, effects.of_outputs(vector_KD, local.n_pos - 1))
+
+
+def pre_activations(model, local, read_LPD) -> torch.Tensor:
+    """(A,) of the active features, from what the dictionary reads."""
+    features = local.features
+    layers = (model.transcoders.pre_activations(layer, read_PD) for layer, read_PD in enumerate(read_LPD))
+    return torch.stack(list(layers))[features.layer_A, features.position_A, features.index_A]
+
+
+@pytest.mark.parametrize("keep_first_position", [True, False])
+def test_explicit_rows_equal_autograd_through_the_real_model(model, keep_first_position):
+    local = model.linearise(TOKENS, keep_first_position)
+    expected = autograd_effects(model, TOKENS, keep_first_position)
+    n = len(local.features)
+    assert 100 < n < 1000
+    ours = torch.cat([feature_rows(local), output_rows(local, model.adapter.unembed_VD)])
+    assert ours.shape == expected.shape
+    assert (ours - expected).norm() / expected.norm() < 2e-6
+    assert (ours - expected).abs().max() < 1e-5 * max(1, float(expected.abs().max()))
+
+
+def test_the_frozen_replacement_model_computes_what_the_model_computes(model, local):
+    read_LPD, final_PD = local.frozen.replay(local.token_PD, local.written_LPD())
+    logits_PV = model.adapter.logits(final_PD)
+    assert torch.allclose(logits_PV, local.forward.logits_PV, atol=1e-4 * float(logits_PV.abs().max()))
+    active_A = pre_activations(model, local, read_LPD)
+    assert torch.allclose(active_A, local.features.activation_A, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_adding_to_a_feature_moves_every_target_by_exactly_the_edge(model, local, edges, data):
+    """Truth: what an edge says is what happens when the source's contribution is added `delta` times more."""
+    source = data.draw(st.integers(0, len(local.features) - 1), label="source")
+    delta = data.draw(st.floats(-3, 3).filter(lambda x: abs(x) > 0.1), label="delta")
+    before = local.frozen.replay(local.token_PD, local.written_LPD())
+    after = local.frozen.replay(local.token_PD, local.written_LPD() + delta * local.contribution_LPD(source))
+    moved_A = pre_activations(model, local, after[0]) - pre_activations(model, local, before[0])
+    moved_V = model.adapter.unembed_VD @ (after[1] - before[1])[-1]
+    edge_A, edge_V = edges[: len(moved_A), source], edges[len(moved_A) :, source]
+    scale = max(1.0, float(local.features.activation_A.max()))
+    assert torch.allclose(moved_A, delta * edge_A, rtol=1e-4, atol=2e-5 * scale)
+    assert torch.allclose(moved_V, delta * edge_V, rtol=1e-4, atol=2e-5 * scale)
+
+
+@settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_doubling_a_token_or_an_error_moves_every_target_by_exactly_the_edge(model, local, edges, data):
+    n, n_pos = len(local.features), local.n_pos
+    position = data.draw(st.integers(0, n_pos - 1), label="position")
+    layer = data.draw(st.integers(-1, local.n_layers - 1), label="layer, -1 for the token")
+    token_PD, written_LPD = local.token_PD.clone(), local.written_LPD()
+    before_V = model.adapter.unembed_VD @ local.frozen.replay(token_PD, written_LPD)[1][-1]
+    if layer < 0:
+        token_PD[position] *= 2
+        column = n + local.n_layers * n_pos + position
+    else:
+        written_LPD[layer, position] += local.error_LPD[layer, position]
+        column = n + layer * n_pos + position
+    after_V = model.adapter.unembed_VD @ local.frozen.replay(token_PD, written_LPD)[1][-1]
+    edge_V = edges[n:, column]
+    assert torch.allclose(after_V - before_V, edge_V, rtol=1e-4, atol=1e-4 * float(before_V.abs().max()))
+
+
+def test_rows_do_not_depend_on_the_batch_size(local):
+    whole = feature_rows(local, batch_size=10_000)
+    for batch_size in (3, 50):
+        assert torch.allclose(feature_rows(local, batch_size), whole, rtol=1e-5, atol=1e-5)
+
+
+def test_nothing_acts_backwards(local):
+    """No effect from the same or a higher layer on a feature, nor from a later position."""
+    features, effect_AS = local.features, feature_rows(local)
+    among_AA = effect_AS[:, : len(features)]
+    not_above = features.layer_A[None] >= features.layer_A[:, None]
+    later = features.position_A[None] > features.position_A[:, None]
+    assert (among_AA[not_above | later] == 0).all()
+    assert (among_AA != 0).any()
