@@ -1,16 +1,38 @@
 """Everything the pages read, kept between reruns: the only st.cache_* calls."""
 
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
+from app.part import is_pruned_away, part_to_show
 from app.wire import pack_graph
+from circuits.pattern import match, parse_pattern
+from ingest.bolt import Rows
 from ingest.library import default_library
+from ingest.queries import Query, read_queries
+from ingest.search import search_circuits
 from ingest.store import GraphStore, open_store
 from tracer.graph import AttributionGraph
 
 SHORT_S = 5  # seconds until a list is asked for again: graphs may come in while the page is open
 KEPT_GRAPHS = 24
+KEPT_ANSWERS = 64
+KEPT_ROWS_S = 60
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a search for circuits found."""
+
+    rows: list[dict[str, Any]]
+    """Circuits as JSON rows, largest flow first."""
+    elapsed_ms: float
+    """Of the search itself."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -33,11 +55,70 @@ def graphs() -> list[dict[str, Any]]:
 
 @st.cache_resource(max_entries=KEPT_GRAPHS, show_spinner=False)
 def graph(graph_id: str, version: str) -> AttributionGraph:
-    """The pruned graph, from the library, or from the database where the library has not got it."""
-    return default_library().load(graph_id).pruned()
+    """The whole graph from the library, or its pruned part from the database where the library has not got it."""
+    return default_library().load(graph_id)
 
 
 @st.cache_data(max_entries=KEPT_GRAPHS, show_spinner=False)
-def packed(graph_id: str, version: str) -> bytes:
-    """The pruned graph as the browser wants it."""
-    return pack_graph(graph(graph_id, version), graph_id)
+def packed(graph_id: str, version: str, node_ids: tuple[str, ...] = ()) -> bytes:
+    """The pruned graph, with these nodes at all events, as the browser wants it."""
+    return pack_graph(part_to_show(graph(graph_id, version), node_ids), graph_id)
+
+
+def pruned_away(graph_id: str, version: str, node_ids: Sequence[str]) -> bool:
+    """Whether the pruned graph lacks one of these nodes or a link between them."""
+    return bool(node_ids) and is_pruned_away(graph(graph_id, version), node_ids)
+
+
+@st.cache_data(show_spinner=False)
+def roles() -> dict[str, list[str]]:
+    """The roles that a pattern may name, with their terms: those of the demo's prompts."""
+    from app.cli import read_roles
+
+    return read_roles(None)
+
+
+@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
+def circuits(pattern: str, versions: tuple[tuple[str, str], ...], k: int, sign: str) -> Answer:
+    """Circuits of this pattern in these graphs, given as (graph_id, version)."""
+    began = time.perf_counter()
+    graph_ids = [graph_id for graph_id, _ in versions]
+    found = search_circuits(
+        pattern, store(), default_library(), graphs=graph_ids, roles=roles(), k=k, sign=sign, limit=len(graph_ids)
+    )
+    rows = [circuit.as_row() for circuit in found]
+    return Answer(rows, 1000 * (time.perf_counter() - began))
+
+
+@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
+def waypoint_counts(pattern: str, versions: tuple[tuple[str, str], ...]) -> list[tuple[str, int, int]]:
+    """For each waypoint of a pattern: its text, in how many graphs a node fits it, and how many nodes there."""
+    parsed = parse_pattern(pattern, roles())
+    counts = np.array([[len(rows) for rows in match(parsed, graph(*version))] for version in versions])
+    return [
+        (waypoint.text, int((column > 0).sum()), int(column.sum()))
+        for waypoint, column in zip(parsed, counts.T, strict=True)
+    ]
+
+
+@st.cache_data(show_spinner=False)
+def saved_queries() -> dict[str, Query]:
+    """The queries of cypher/explore, by name."""
+    return read_queries("explore")
+
+
+@st.cache_data(ttl=KEPT_ROWS_S, max_entries=KEPT_ANSWERS, show_spinner="Running…", show_time=True)
+def cypher(text: str, params: str, run: float) -> Rows:
+    """The answer of a Cypher text, read-only and limited; asked again for every new `run`.
+
+    Args:
+        params: The parameters as JSON.
+        run: When the person asked.
+    """
+    return store().cypher(text, json.loads(params))
+
+
+@st.cache_data(ttl=SHORT_S, show_spinner=False)
+def schema_counts() -> dict[str, int]:
+    """How many nodes of each label and relationships of each type there are."""
+    return store().schema_counts()

@@ -1,6 +1,8 @@
 """The addresses that the dashboard's own process answers beside Streamlit's: packed graphs and JavaScript modules."""
 
 import re
+from collections.abc import Sequence
+from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -16,16 +18,23 @@ LOOPBACK = ("127.0.0.1", "::1")
 FOR_EVER = {"Cache-Control": "private, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
 
 
-def graph_address(graph_id: str, version: str) -> str:
-    """Where the browser finds a graph; `version` changes when what is stored of it changes."""
-    return f"{GRAPH_ROUTE}/{graph_id}.agv?v={version}"
+def graph_address(graph_id: str, version: str, node_ids: Sequence[str] = ()) -> str:
+    """Where the browser finds a graph.
+
+    Args:
+        version: Changes when what is stored of the graph changes.
+        node_ids: Nodes to send even where pruning dropped them or links between them.
+    """
+    query = {"v": version} | ({"with": ",".join(node_ids)} if node_ids else {})
+    return f"{GRAPH_ROUTE}/{graph_id}.agv?{urlencode(query, safe=',')}"
 
 
 async def graph(request: Request) -> Response:
     """The packed graph, or JSON {"error": one sentence} with status 404 or 503."""
-    graph_id, version = request.path_params["graph_id"], request.query_params.get("v", "")
+    given = request.query_params
+    node_ids = tuple(node_id for node_id in given.get("with", "").split(",") if node_id)
     try:
-        packed = await run_in_threadpool(cached.packed, graph_id, version)
+        packed = await run_in_threadpool(cached.packed, request.path_params["graph_id"], given.get("v", ""), node_ids)
     except CircuitError as error:
         return JSONResponse({"error": str(error)}, 503 if isinstance(error, StoreError) else 404)
     headers = dict(FOR_EVER)

@@ -10,6 +10,7 @@ import webbrowser
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
 from app.routes import ROUTES
 from tracer.errors import CircuitError
@@ -23,6 +24,9 @@ SETTINGS = {  # as flags, because a person's own Streamlit settings must not tur
     "client.toolbarMode": "viewer",
 }
 START_LIMIT_S = 60  # seconds to wait for the page before opening it; a cold laptop needs ten
+
+# Streamlit takes a folder `pages` for the old way of making pages, and a link to one of them would run it without main.py.
+PagesManager.uses_pages_directory = False
 
 app = st.App(HERE / "main.py", routes=ROUTES)
 

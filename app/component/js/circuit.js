@@ -2,6 +2,7 @@
 
 import { el, svg, toggle } from "./dom.js";
 import { FEATURE, KIND_NAMES, OUTPUT } from "./graph.js";
+import { linkLine } from "./links.js";
 import { suggest } from "./suggest.js";
 import { clamp, percent, plural, signed, signedPercent } from "./text.js";
 import { arrange, coverage, linksOf, unitsOf } from "./units.js";
@@ -107,12 +108,7 @@ export class CircuitPane {
   #draw() {
     const { theme } = this.view, most = Math.max(0.05, ...this.links.map((link) => Math.abs(link.share)));
     const shown = this.links.filter((link) => Math.abs(link.share) > Math.max(0.004, most * WORTH_DRAWING));
-    this.lines.replaceChildren(...shown.map(({ from, to, share, effect }) => {
-      const z = Math.min(1, Math.abs(share) / most), y1 = from.Y - 15, y2 = to.Y + 17, bend = Math.max(14, 0.45 * Math.abs(y1 - y2));
-      return svg("path", {
-        d: `M${from.X},${y1}C${from.X},${y1 - bend} ${to.X},${y2 + bend} ${to.X},${y2}`, fill: "none", "stroke-linecap": "round",
-        stroke: share > 0 ? theme.pos : theme.neg, "stroke-opacity": 0.16 + 0.62 * z, "stroke-width": 0.8 + 5 * z,
-      }, svg("title", {}, `${from.name} → ${to.name}: ${signedPercent(share)} of the input, effect ${signed(effect, 3)}`));
-    }));
+    const title = ({ from, to, share, effect }) => `${from.name} → ${to.name}: ${signedPercent(share)} of the input, effect ${signed(effect, 3)}`;
+    this.lines.replaceChildren(...shown.map((link) => linkLine(link, most, theme, title(link))));
   }
 }

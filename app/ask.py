@@ -1,0 +1,75 @@
+"""What is asked on the Circuits page, as an address holds it and as a pattern spells it; pure."""
+
+import re
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+ARROW = " -> "
+SIGNS = ("any", "positive")
+MOST_PATHS = 50
+
+
+@dataclass(frozen=True)
+class Question:
+    """A search for circuits."""
+
+    pattern: str = ""
+    """Waypoints between arrows; empty while nothing was asked."""
+    graph_ids: tuple[str, ...] = ()
+    """In these graphs; all if empty."""
+    k: int = 5
+    """Paths to show per graph."""
+    sign: str = "any"
+    """Which effects count: `any`, or `positive`."""
+
+    @property
+    def steps(self) -> list[str]:
+        """The waypoints as texts.
+
+        >>> Question("Dallas -> Texas → Austin").steps
+        ['Dallas', 'Texas', 'Austin']
+        """
+        return split_steps(self.pattern)
+
+    def without(self, step: int) -> "Question":
+        """The same with one waypoint less."""
+        return replace(self, pattern=ARROW.join(text for at, text in enumerate(self.steps) if at != step))
+
+    def loosened(self, step: int) -> "Question":
+        """The same with wildcards around the text of one waypoint."""
+        steps = [f"*{text.strip('*')}*" if at == step else text for at, text in enumerate(self.steps)]
+        return replace(self, pattern=ARROW.join(steps))
+
+    def params(self) -> dict[str, str | list[str]]:
+        """As query parameters; what is at its default is left out.
+
+        >>> Question("a -> b", ("ab12",), k=3).params()
+        {'p': 'a -> b', 'in': ['ab12'], 'k': '3'}
+        """
+        given: dict[str, str | list[str]] = {"p": self.pattern, "in": list(self.graph_ids)}
+        given |= {"k": str(self.k) if self.k != 5 else "", "sign": self.sign if self.sign != "any" else ""}
+        return {name: value for name, value in given.items() if value}
+
+    def link(self) -> str:
+        """The address of the page with this question."""
+        return "/circuits?" + urlencode(self.params(), doseq=True)
+
+
+def split_steps(text: str) -> list[str]:
+    """Texts between arrows or on lines of their own.
+
+    >>> split_steps("Texas\\n{region} -> say *")
+    ['Texas', '{region}', 'say *']
+    """
+    return [step.strip() for step in re.split(r"-+>|→|\n", text) if step.strip()]
+
+
+def join_steps(start: str, through: str, end: str) -> str:
+    """One pattern from the three fields of the form; an empty one is left out."""
+    return ARROW.join(step for step in (start.strip(), *split_steps(through), end.strip()) if step)
+
+
+def read_question(pattern: str, graph_ids: list[str], k: str, sign: str) -> Question:
+    """The question of an address; what it cannot mean is at its default."""
+    paths = int(k) if k.isdecimal() and 1 <= int(k) <= MOST_PATHS else 5
+    return Question(pattern.strip(), tuple(graph_ids), paths, sign if sign in SIGNS else "any")
