@@ -2,7 +2,7 @@
 
 import errno
 import sys
-from dataclasses import replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,8 +91,7 @@ def trace(
     prompts = read_prompts(prompt, file)
     settings = config or TraceConfig()
     if like:
-        peer = TraceConfig.like(like)
-        settings = replace(settings, keep_errors=peer.keep_errors, keep_first_position=peer.keep_first_position)
+        settings = settings_like(like, settings)
     with progress_bar() as progress:
         failed = trace_prompts(prompts, model, transcoders, settings, out, progress, say=_say)
     if failed:
@@ -107,8 +106,6 @@ def ingest(*paths: Path, format: Format = "table") -> None:
         paths: Saved graphs, graph files, or folders of either.
         format: How the report is printed, one row per file.
     """
-    from dataclasses import asdict
-
     from ingest.library import default_library
     from ingest.load import ingest_paths
 
@@ -146,9 +143,10 @@ def circuits(
         limit: Most graphs to show.
         format: How rows are printed. JSON rows carry graph_id, slug, prompt, flow and paths.
     """
-    from app.circuits_report import print_circuits
     from ingest.library import default_library
     from ingest.search import search_circuits
+
+    from app.circuits_report import print_circuits
 
     known_roles = read_roles(roles)
     with progress_bar() as progress, _store(progress) as store:
@@ -172,20 +170,21 @@ def query(
         param: A parameter as name=value; may be repeated.
         format: How rows are printed.
     """
-    from ingest.queries import read_queries
+    from ingest.queries import query_named, read_queries
 
-    queries = read_queries("explore")
     if not name:
-        columns = ["name", "purpose", "params"]
         rows = [
-            {"name": each.name, "purpose": each.purpose, "params": ", ".join(p.signature for p in each.params)}
-            for each in queries.values()
+            {
+                "name": query.name,
+                "purpose": query.purpose.partition("?")[0] + "?" if format == "table" else query.purpose,
+                "params": query.signature(),
+            }
+            for query in read_queries("explore").values()
         ]
-        return print_rows(columns, rows, format)
-    if name not in queries:
-        raise PatternError(f"no query is called {name!r}; expected one of {', '.join(queries)}. Choose one of these.")
+        return print_rows(["name", "purpose", "params"], rows, format)
+    query_named(name).bind(_pairs(param))  # refused before a server is started
     with progress_bar() as progress, _store(progress) as store:
-        result = store.run(name, **queries[name].parse_params(_pairs(param)))
+        result = store.run(name, **_pairs(param))
     print_rows(result.columns, result.records, format)
 
 
@@ -257,7 +256,7 @@ def status(*, format: Format = "table") -> None:
     """
     from ingest.server import LocalServer
 
-    row = LocalServer().status()
+    row = asdict(LocalServer().status())
     print_rows(list(row), [row], format)
 
 
@@ -277,6 +276,14 @@ def reset(*, yes: bool = False) -> None:
             return _say("Nothing was deleted.")
     LocalServer().reset()
     _say("The local database is empty. `throughline ingest` fills it again from graph files.")
+
+
+def settings_like(peer: str, chosen: TraceConfig) -> TraceConfig:
+    """The peer's settings, with everything that was chosen away from our defaults."""
+    default = TraceConfig()
+    changes = {field.name: getattr(chosen, field.name) for field in fields(TraceConfig)}
+    changes = {name: value for name, value in changes.items() if value != getattr(default, name)}
+    return TraceConfig.like(peer, **changes)
 
 
 def read_roles(path: Path | None) -> dict[str, list[str]]:
