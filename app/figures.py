@@ -5,7 +5,7 @@ import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LETTER, PADDING, ARROW, HEIGHT = 6.6, 14, 27, 26  # pixels: width of a letter, in a chip, between chips; of the picture
+LETTER, PADDING, ARROW, HEIGHT = 6.6, 14, 27, 32  # pixels: width of a letter, in a chip, between chips; of the picture
 LONGEST = 22  # letters of a name
 FULL_WIDTH_SHARE = 0.35  # from this share on an arrow is at its widest
 COLOURS = {  # chips: (fill, border); arrows and text
@@ -58,9 +58,9 @@ def _chip(node: Mapping[str, Any], x: float, colours: Mapping[str, Any]) -> tupl
     name = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
     width = len(name) * LETTER + PADDING
     fill, border = colours[node["kind"]]
-    box = f'<rect x="{x:.0f}" y="3" width="{width:.0f}" height="20" rx="5" fill="{fill}" stroke="{border}"/>'
+    box = f'<rect x="{x:.0f}" y="6" width="{width:.0f}" height="20" rx="5" fill="{fill}" stroke="{border}"/>'
     text = (
-        f'<text x="{x + width / 2:.0f}" y="17" font-family="system-ui,sans-serif" font-size="11.5" '
+        f'<text x="{x + width / 2:.0f}" y="20" font-family="system-ui,sans-serif" font-size="11.5" '
         f'fill="{colours["text"]}" text-anchor="middle">{html.escape(name)}</text>'
     )
     return box + text, x + width
@@ -69,5 +69,5 @@ def _chip(node: Mapping[str, Any], x: float, colours: Mapping[str, Any]) -> tupl
 def _arrow(edge: Mapping[str, Any], x: float, colours: Mapping[str, Any]) -> str:
     colour = colours["positive" if edge["effect"] > 0 else "negative"]
     stroke = 1 + 4 * min(1.0, edge["share"] / FULL_WIDTH_SHARE)
-    line = f'<path d="M{x + 2:.0f} 13h16" stroke="{colour}" stroke-width="{stroke:.1f}"/>'
-    return line + f'<path d="M{x + 18:.0f} 8.5l7 4.5l-7 4.5z" fill="{colour}"/>'
+    line = f'<path d="M{x + 2:.0f} 16h16" stroke="{colour}" stroke-width="{stroke:.1f}"/>'
+    return line + f'<path d="M{x + 18:.0f} 11.5l7 4.5l-7 4.5z" fill="{colour}"/>'

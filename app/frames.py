@@ -8,8 +8,9 @@ from urllib.parse import urlencode
 import pandas as pd
 
 from app.figures import mini_path, node_name
+from app.graphlist import prompt_text
 
-PATH_WIDTH = 560  # pixels
+PATH_WIDTH = 540  # pixels
 
 
 def circuits_frame(rows: Sequence[Mapping[str, Any]], theme: str) -> pd.DataFrame:
@@ -19,7 +20,7 @@ def circuits_frame(rows: Sequence[Mapping[str, Any]], theme: str) -> pd.DataFram
             {
                 "circuit": mini_path(row["paths"][0]["nodes"], row["paths"][0]["edges"], theme, PATH_WIDTH),
                 "flow": 100 * row["flow"],
-                "prompt": row["prompt"],
+                "prompt": prompt_text(row["prompt"]),
                 "binding": binding_text(row["binding"]),
                 "hops": len(row["paths"][0]["edges"]),
                 "open": graph_link(row),
@@ -87,7 +88,7 @@ def path_picture(paths: Sequence[Mapping[str, Any]]) -> tuple[list[dict], list[d
         for node in path["nodes"]:
             nodes[node["node_id"]] = {
                 "id": node["node_id"], "name": node_name(node), "kind": node["kind"], "layer": node["layer"],
-                "position": node["position"], "facts": f"L{node['layer']} · {node['position']}" if node["kind"] in ("feature", "error") else "",
+                "position": node["position"], "facts": f"L{node['layer']}" if node["kind"] == "feature" else "",
                 "note": node["node_id"],
             }  # fmt: skip
         for start, end, edge in zip(path["nodes"], path["nodes"][1:], path["edges"], strict=False):
@@ -103,11 +104,11 @@ def binding_text(binding: Mapping[str, str]) -> str:
 
 
 def records_frame(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """What a query returned; a column that holds nodes, lists or maps is written as JSON, so that a table can show it."""
+    """What a query returned; nodes, lists and maps are written as text, so that a table can show them."""
     frame = pd.DataFrame([list(record.values()) for record in records], columns=list(columns))
     for column in frame.columns:
         if frame[column].map(lambda value: isinstance(value, dict | list)).any():
-            frame[column] = frame[column].map(_readable)
+            frame[column] = pd.Series([_readable(value) for value in frame[column]], dtype=object)
     return frame
 
 
@@ -118,7 +119,9 @@ def returned_picture(records: Sequence[Mapping[str, Any]]) -> tuple[list[dict], 
     for record in records:
         for value in record.values():
             _collect(value, nodes, links)
-    return list(nodes.values()), [link for link in links.values() if link["source"] in nodes and link["target"] in nodes]
+    return list(nodes.values()), [
+        link for link in links.values() if link["source"] in nodes and link["target"] in nodes
+    ]
 
 
 def _collect(value: Any, nodes: dict[str, dict], links: dict[str, dict]) -> None:

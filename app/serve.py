@@ -25,7 +25,7 @@ SETTINGS = {  # as flags, because a person's own Streamlit settings must not tur
 }
 START_LIMIT_S = 60  # seconds to wait for the page before opening it; a cold laptop needs ten
 
-# Streamlit takes a folder `pages` for the old way of making pages, and a link to one of them would run it without main.py.
+# Streamlit takes a folder `pages` for the old way of making pages: a link to one would run it without main.py.
 PagesManager.uses_pages_directory = False
 
 app = st.App(HERE / "main.py", routes=ROUTES)

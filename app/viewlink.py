@@ -1,4 +1,4 @@
-"""The view of a graph as an address holds it: g, sel, pins, thr, err, mode; written only where it differs from the start."""
+"""The view of a graph as an address holds it: g, sel, pins, thr, err, mode, each only where it was changed."""
 
 from typing import Any
 

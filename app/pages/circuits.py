@@ -68,7 +68,9 @@ def ask(question: Question, by_id: dict[str, Any]) -> Question:
             "Prompts", list(by_id), default=list(question.graph_ids), key=f"in {key}",
             format_func=lambda graph_id: caption(by_id[graph_id]), placeholder=f"All {len(by_id)} graphs",
         )  # fmt: skip
-        sign = kind.selectbox("Count", SIGNS, index=SIGNS.index(question.sign), format_func=SIGN_NAMES.get, key=f"sign {key}")
+        sign = kind.selectbox(
+            "Count", SIGNS, index=SIGNS.index(question.sign), format_func=SIGN_NAMES.get, key=f"sign {key}"
+        )
         k = number.number_input("Paths each", 1, MOST_PATHS, question.k, key=f"k {key}")
         if go.form_submit_button(
             "Find circuits", type="primary", shortcut="Ctrl+Enter", icon=":material/search:", width="stretch"
@@ -83,14 +85,22 @@ def steps_fields(question: Question, key: str) -> str:
     """From, through and to as fields of their own."""
     steps, (start, through, end) = question.steps, st.columns([2, 3, 2])
     first = start.text_input(
-        "From", steps[0] if steps else "", key=f"from {key}", placeholder="Dallas", help=f"A token of the prompt. {WORDS}"
+        "From",
+        steps[0] if steps else "",
+        key=f"from {key}",
+        placeholder="Dallas",
+        help=f"A token of the prompt. {WORDS}",
     )
     middle = through.text_area(
         "Through, in this order", "\n".join(steps[1:-1]), key=f"through {key}", height=68, placeholder="Texas",
         help=f"One step a line, as many as you like, or none. {WORDS}",
     )  # fmt: skip
     last = end.text_input(
-        "To", steps[-1] if len(steps) > 1 else "", key=f"to {key}", placeholder="Austin", help=f"An output, or anything. {WORDS}"
+        "To",
+        steps[-1] if len(steps) > 1 else "",
+        key=f"to {key}",
+        placeholder="Austin",
+        help=f"An output, or anything. {WORDS}",
     )
     return join_steps(first or "", middle or "", last or "")
 
@@ -106,8 +116,10 @@ def pattern_field(question: Question, key: str) -> str:
 
 def show_examples(rows: list[dict[str, Any]]) -> None:
     """Before the first question: what one can ask."""
-    st.markdown("Find the prompts whose answer comes about through steps of your choice, ranked by **exact flow**: the "
-                "part of the output's input that arrives along *all* paths which visit the steps in order.")  # fmt: skip
+    st.markdown(
+        "Find the prompts whose answer comes about through steps of your choice, ranked by **exact flow**: the part of "
+        "the output's input that arrives along *all* paths which visit the steps in order."
+    )
     st.caption("For example")
     roles = [f"{{{role}}}" for role in cached.roles()]
     patterns = ["Dallas -> Texas -> Austin", " -> ".join(roles), "* -> Texas -> *"]

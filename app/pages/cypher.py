@@ -1,7 +1,6 @@
 """Ask the database in its own language, read-only: saved queries and your own, as a table or as a picture."""
 
 import json
-import re
 import time
 from typing import Any
 
@@ -73,7 +72,10 @@ def field(blank: Blank, place: Any) -> str:
         rows = {row["graph_id"]: row for row in cached.graphs()}
         if st.session_state[key] not in rows:
             st.session_state[key] = next(iter(rows), None)
-        return place.selectbox(title, list(rows), key=key, help=blank.meaning, format_func=lambda i: caption(rows[i])) or ""
+        return (
+            place.selectbox(title, list(rows), key=key, help=blank.meaning, format_func=lambda i: caption(rows[i]))
+            or ""
+        )
     kind = "" if blank.type == "any" else f" ({blank.type})"
     return place.text_input(title + kind, key=key, help=blank.meaning or "A number, JSON, or a text") or ""
 
@@ -106,10 +108,16 @@ def choose_view(rows: Any, drawable: bool) -> str:
     left, right = st.columns([2, 3], vertical_alignment="center")
     view = TABLE
     if drawable:
-        view = left.segmented_control("View", [TABLE, GRAPH], default=TABLE, key="cypher_view", required=True, label_visibility="collapsed")
+        view = left.segmented_control(
+            "View", [TABLE, GRAPH], default=TABLE, key="cypher_view", required=True, label_visibility="collapsed"
+        )
     with right.container(horizontal=True, horizontal_alignment="right"):
-        st.download_button("CSV", lambda: records_frame(rows.columns, rows.records).to_csv(index=False), "rows.csv", on_click="ignore")
-        st.download_button("JSON", lambda: json.dumps(rows.records, ensure_ascii=False, indent=1), "rows.json", on_click="ignore")
+        st.download_button(
+            "CSV", lambda: records_frame(rows.columns, rows.records).to_csv(index=False), "rows.csv", on_click="ignore"
+        )
+        st.download_button(
+            "JSON", lambda: json.dumps(rows.records, ensure_ascii=False, indent=1), "rows.json", on_click="ignore"
+        )
     return view
 
 
@@ -125,7 +133,11 @@ def show_table(frame: pd.DataFrame) -> None:
 def footer(rows: Any) -> str:
     """How many rows, how long, and under which limits."""
     count = f"{len(rows.records):,} row" + ("" if len(rows.records) == 1 else "s")
-    limit = f"first {MAX_ROWS:,} rows shown, there are more" if rows.truncated else f"limit {MAX_ROWS:,} rows, {TIMEOUT_S:.0f} s"
+    limit = (
+        f"first {MAX_ROWS:,} rows shown, there are more"
+        if rows.truncated
+        else f"limit {MAX_ROWS:,} rows, {TIMEOUT_S:.0f} s"
+    )
     return f"{count} · {rows.elapsed_ms:.0f} ms · read-only · {limit}"
 
 
@@ -140,20 +152,26 @@ def show_mistake(text: str, error: QueryError) -> None:
 def show_saved(queries: dict[str, Query]) -> None:
     """The shipped queries; a click puts one into the editor and into the address."""
     st.caption("Saved queries")
-    for query in queries.values():
-        if st.button(query.name.replace("_", " "), key=f"saved {query.name}", type="tertiary", help=query.purpose):
-            for name in [name for name in st.session_state if re.match("param_", str(name))]:
-                del st.session_state[name]
-            st.query_params.from_dict({"name": query.name})
-            st.rerun()
+    with st.container(gap=None):
+        for query in queries.values():
+            if st.button(query.name.replace("_", " "), key=f"saved {query.name}", type="tertiary", help=query.purpose):
+                open_saved(query)
+
+
+def open_saved(query: Query) -> None:
+    """Put a saved query into the address, and so into the editor, with nothing filled in."""
+    for name in [str(name) for name in st.session_state if str(name).startswith("param_")]:
+        del st.session_state[name]
+    st.query_params.from_dict({"name": query.name})
+    st.rerun()
 
 
 def show_schema() -> None:
     """Labels and relationship types with their counts."""
     st.caption("In the database")
     counts = cached.schema_counts()
-    frame = pd.DataFrame({"what": [f":{name}" for name in counts], "count": list(counts.values())})
-    st.dataframe(frame, hide_index=True, column_config={"what": "", "count": st.column_config.NumberColumn("", format="localized")})
+    frame = pd.DataFrame({"label or type": [f":{name}" for name in counts], "count": list(counts.values())})
+    st.dataframe(frame, hide_index=True, column_config={"count": st.column_config.NumberColumn(format="localized")})
 
 
 if __name__ == "__main__":

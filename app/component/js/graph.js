@@ -33,7 +33,7 @@ export class Graph {
   name(i) {
     if (this.kind[i] === ERROR) return `error @ ${visible(this.tokens[this.position[i]] ?? "")}`;
     if (this.kind[i] !== FEATURE) return visible(this.label[i]);
-    return this.label[i].trim() || `#${this.dictionary_index[i]} ${this.hint[i]}`;
+    return this.label[i].trim() || `${this.hint[i]} #${this.dictionary_index[i]}`;
   }
 
   /** The token a node stands at. */

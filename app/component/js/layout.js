@@ -30,15 +30,17 @@ function cellsOf(graph) {
   return cells;
 }
 
-/** Every column gets the width of its chip; what is left over goes where the nodes are. */
+/** Every column gets the width of its chip; what is left over goes where the nodes are, and the influence. */
 function columnsOf(graph, cells, available, measure) {
-  const k = graph.tokens.length, widest = new Float64Array(k), total = new Float64Array(k);
+  const k = graph.tokens.length, widest = new Float64Array(k), total = new Float64Array(k), influence = new Float64Array(k);
   for (const cell of cells.values()) {
     widest[cell.column] = Math.max(widest[cell.column], cell.nodes.length ** 0.62);
     total[cell.column] += cell.nodes.length;
+    for (const i of cell.nodes) influence[cell.column] += graph.influence[i];
   }
-  const wish = widest.map((w, c) => 0.9 * w + 0.75 * Math.sqrt(total[c]));
-  const chip = graph.tokens.map((token) => Math.min(WIDEST_CHIP, measure(visible(token)) + 20));
+  const most = Math.max(1e-9, ...influence);
+  const wish = widest.map((w, c) => (0.9 * w + 0.75 * Math.sqrt(total[c])) * (0.4 + influence[c] / most));
+  const chip = graph.tokens.map((token) => Math.min(WIDEST_CHIP, measure(visible(token)) + 18));
   const needed = chip.reduce((a, b) => a + b, 0), wished = wish.reduce((a, b) => a + b, 0) || 1;
   const squeeze = Math.min(1, available / needed), free = Math.max(0, available - needed);
   const columnWidth = chip.map((w, c) => w * squeeze + (free * wish[c]) / wished);

@@ -27,7 +27,7 @@ export class Marks {
       const weight = Math.min(1, Math.abs(value) / related.most);
       if (weight < WEAK) o.alpha = 0.42;
       else Object.assign(o, { weight, fill: value > 0 ? theme.pos : theme.neg, strong: o.strong || weight > 0.3 });
-    } else if (selected >= 0 && !o.ring) o.alpha = 0.22;
+    } else if (selected >= 0 && !o.ring) o.alpha = view.graph.kind[i] === TOKEN || view.graph.kind[i] === OUTPUT ? 0.5 : 0.22;
     if (matches?.has(i)) Object.assign(o, { ring: theme.accent, alpha: 1, strong: true });
     else if (matches?.size && !o.ring) o.alpha *= 0.5;
     return o;

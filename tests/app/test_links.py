@@ -1,0 +1,70 @@
+"""Addresses say what is shown and asked: whatever a page writes, it reads back."""
+
+from hypothesis import given
+from hypothesis import strategies as some
+
+from app.ask import Question, join_steps, read_question
+from app.params import Blank, blanks_of, names_of, query_params
+from app.viewlink import MODES, START, parse_view, view_params
+from ingest.queries import read_queries
+
+IDS = some.from_regex(r"\A(E|\d{1,2})_\d{1,5}_\d{1,2}\Z")
+VIEWS = some.fixed_dictionaries(
+    {
+        "sel": some.none() | IDS,
+        "pins": some.lists(IDS, max_size=5),
+        "thr": some.integers(10, 100).map(lambda percent: percent / 100),
+        "err": some.booleans(),
+        "mode": some.sampled_from(MODES),
+    }
+)
+
+
+@given(VIEWS)
+def test_a_view_comes_back_from_its_address(view):
+    params = view_params("ab12", view)
+    assert parse_view(params) == view
+
+
+def test_a_broken_address_gives_the_start():
+    assert parse_view({"thr": "abc", "mode": "x", "pins": ",,", "err": "yes"}) == START
+    assert parse_view({"thr": "nan"})["thr"] == 1.0
+    assert parse_view({"thr": "-4"})["thr"] == 0.1
+
+
+@given(
+    some.lists(some.sampled_from(["Dallas", "{city}", "say *", '"New York"']), min_size=2, max_size=5),
+    some.integers(1, 50),
+)
+def test_a_question_comes_back_from_its_address(steps, k):
+    question = Question(join_steps(steps[0], "\n".join(steps[1:-1]), steps[-1]), ("ab", "cd"), k, "positive")
+    params = question.params()
+    assert question.steps == steps
+    assert read_question(params["p"], params["in"], params.get("k", ""), params["sign"]) == question
+
+
+def test_looser_questions_change_one_step():
+    question = Question("Dallas -> Texas -> Austin")
+    assert question.without(1).pattern == "Dallas -> Austin"
+    assert question.loosened(1).pattern == "Dallas -> *Texas* -> Austin"
+
+
+def test_a_nonsense_question_is_read_at_its_defaults():
+    assert read_question(" a -> b ", [], "1000", "sideways") == Question("a -> b")
+
+
+def test_parameters_in_strings_and_comments_are_none():
+    assert names_of("RETURN '$a' + \"$b\" + $c // $d\n/* $e */ + $c") == ["c"]
+
+
+def test_every_saved_query_has_a_field_for_each_parameter_of_its_header():
+    for query in read_queries("explore").values():
+        blanks = blanks_of(query.text, query)
+        assert {blank.name for blank in blanks} == {param.name for param in query.params}
+        assert all(blank.type != "any" for blank in blanks)
+
+
+def test_a_text_of_ones_own_gets_untyped_fields_and_an_address_of_its_own():
+    assert blanks_of("RETURN $x", None) == [Blank("x", "any")]
+    assert query_params("RETURN $x", "", {"x": "5"}) == {"q": "RETURN $x", "param_x": "5"}
+    assert query_params("RETURN 1", "graphs", {}) == {"name": "graphs"}

@@ -1,0 +1,34 @@
+"""What is shown of a graph: the pruned part, and whatever a link asks for."""
+
+from app.part import is_pruned_away, part_to_show
+from tests.app.graphs import capital_graph
+
+
+def links_of(graph) -> set[tuple[str, str]]:
+    ids = graph.nodes["node_id"].to_numpy()
+    return set(zip(ids[graph.edges.source], ids[graph.edges.target], strict=True))
+
+
+def test_without_a_wish_the_pruned_graph_is_shown():
+    graph = capital_graph()
+    part = part_to_show(graph)
+    assert part.nodes["node_id"].tolist() == graph.pruned().nodes["node_id"].tolist()
+    assert links_of(part) == links_of(graph.pruned())
+
+
+def test_a_dropped_node_comes_back_with_its_links_to_what_is_shown():
+    part = part_to_show(capital_graph(), ["1_9_2"])
+    assert "1_9_2" in part.nodes["node_id"].tolist()
+    assert {("0_7_2", "1_9_2"), ("E_13_2", "1_9_2"), ("1_9_2", "2_5_3")} <= links_of(part)
+    assert ("E_13_2", "2_5_3") not in links_of(part), "a dropped link between nodes not asked for stays away"
+
+
+def test_a_dropped_link_between_two_asked_nodes_comes_back():
+    graph = capital_graph()
+    path = ["E_13_2", "2_5_3"]
+    assert is_pruned_away(graph, path)
+    assert ("E_13_2", "2_5_3") in links_of(part_to_show(graph, path))
+
+
+def test_a_kept_path_asks_for_nothing_more():
+    assert not is_pruned_away(capital_graph(), ["E_13_2", "0_7_2", "1_4_3", "4_21_3", "no such node"])
