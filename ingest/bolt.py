@@ -13,14 +13,11 @@ import neo4j.exceptions
 import neo4j.graph
 import neo4j.time
 
-from tracer.errors import QueryError, StoreError
+from tracer.errors import LoginError, QueryError, StoreError, StoreUnreachableError
 
 T = TypeVar("T")
+SHORT = 240  # characters of a server's message that are shown
 MAX_RETRY_S = 30  # of a write that met a deadlock with another writer
-
-
-class LoginError(StoreError):
-    """The server answers, but not to this user with this password."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +212,7 @@ def translated(connection: Connection, shift: int = 0) -> Iterator[None]:
         neo4j.exceptions.IncompleteCommit,
         OSError,
     ) as error:
-        raise StoreError(
+        raise StoreUnreachableError(
             f"Neo4j at {connection.uri} does not answer; expected a running server. Start it "
             "(`throughline db start` for the local one) or check THROUGHLINE_NEO4J_URI; nothing stored was lost."
         ) from error
@@ -243,13 +240,15 @@ def _refusal(connection: Connection, error: neo4j.exceptions.Neo4jError, shift: 
 def _short(error: neo4j.exceptions.Neo4jError) -> str:
     """The first sentence of what the server says, without the copy of the query below it."""
     text = (error.message or "").strip().splitlines()
-    first = text[0] if text else type(error).__name__
-    return re.sub(r"\s*\(line \d+, column \d+.*$", "", first).strip()
+    first = re.sub(r"\s*\(line \d+, column \d+.*$", "", text[0] if text else type(error).__name__).strip()
+    if len(first) <= SHORT:
+        return first
+    return first[:SHORT].rsplit(", ", 1)[0] + ", …"  # "expected" can be followed by forty keywords
 
 
 def _place(message: str, shift: int) -> tuple[int | None, int | None]:
     found = re.search(r"line (\d+), column (\d+)", message)
-    if not found:
+    if not found or found[1] == "0":
         return None, None
     line, column = int(found[1]), int(found[2])
     return line, max(column - shift, 1) if line == 1 else column

@@ -1,18 +1,19 @@
 """An AttributionGraph as rows for the database; pure, no connection."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from tracer.graph import AttributionGraph
+from tracer.graph import AttributionGraph, GraphMetadata
 from tracer.schema import NODE_COLUMNS, NODE_LABELS, NodeKind
 
 GRAPH_PROPERTIES = (
     "slug", "prompt", "tokens", "model", "source_set", "n_layers", "origin", "complete", "target",
     "replacement_score", "completeness_score",
 )  # fmt: skip
-LABEL_KEY_LENGTH = 200  # an index entry holds 8 kB at most; longer texts are told apart after the look-up
+LABEL_KEY_LENGTH = 1900  # an index entry holds 8 kB at most, a character up to 4 bytes
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,38 @@ def graph_rows(graph: AttributionGraph) -> GraphRows:
     )
 
 
+def graph_from_rows(
+    graph: dict[str, Any], nodes: list[dict[str, Any]], edges: list[dict[str, Any]]
+) -> AttributionGraph:
+    """The pruned graph again, under the graph_id of the whole one, with the shares and influence of the whole one.
+
+    Args:
+        graph: Properties of (:Graph).
+        nodes: Rows of the query `graph_nodes`.
+        edges: Rows of the query `graph_edges`.
+    """
+    place = {kind.value: at for at, kind in enumerate(NodeKind)}
+    nodes = sorted(nodes, key=lambda row: place[row["kind"]])
+    row_of = {row["node_id"]: at for at, row in enumerate(nodes)}
+    ends = [np.array([row_of[edge[name]] for edge in edges], np.int32) for name in ("source", "target")]
+    values = [np.array([edge[name] for edge in edges], np.float32) for name in ("effect", "share")]
+    about: dict[str, Any] = {name: graph.get(name) for name in GRAPH_PROPERTIES}
+    about |= {"tokens": tuple(graph["tokens"]), "complete": False}
+    table = pd.DataFrame(nodes, columns=[name for name in NODE_COLUMNS if name != "kept"])
+    built = AttributionGraph.build(table, *ends, values[0], GraphMetadata(**about))
+    order = np.lexsort((ends[0], ends[1]))
+    fetched = replace(built, edges=replace(built.edges, share=values[1][order]))
+    vars(fetched)["graph_id"] = graph["graph_id"]  # the hash is over the whole graph, which is not at hand
+    return fetched
+
+
 def label_key(text: str) -> str:
-    """What tokens and outputs are looked up by: no case, no outer blanks, and not too long for an index.
+    """What texts are looked up by: no case, single blanks inside and none outside, not too long for an index.
 
     >>> label_key(" Dallas")
     'dallas'
     """
-    return text.strip().casefold()[:LABEL_KEY_LENGTH]
+    return " ".join(text.split()).casefold()[:LABEL_KEY_LENGTH]
 
 
 def ranks_in(graph: AttributionGraph) -> np.ndarray:

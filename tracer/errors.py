@@ -8,6 +8,8 @@ CircuitError
   + UnsupportedModelError   a model has no adapter, or its adapter fails the check at load
   + DictionaryError         a transcoder folder is broken or does not fit the model
   + StoreError              the database is unreachable, refused a query, or ran out of room
+      + StoreUnreachableError  no server answers
+          + LoginError         the server answers, but not to this user with this password
       + QueryError          a Cypher text or its parameters are refused; carries the place
 """
 
@@ -42,6 +44,14 @@ class DictionaryError(CircuitError):
 
 class StoreError(CircuitError):
     """The database is unreachable, refused a query, or ran out of room."""
+
+
+class StoreUnreachableError(StoreError):
+    """No server answers."""
+
+
+class LoginError(StoreUnreachableError):
+    """The server answers, but not to this user with this password."""
 
 
 class QueryError(StoreError):

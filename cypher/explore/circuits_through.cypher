@@ -1,8 +1,9 @@
 // name:    circuits_through
 // purpose: Through which graphs does a path visit these texts in order, and which path is the strongest in each?
 //          A text names tokens and outputs by equality (case and outer blanks aside) and features by words of their
-//          label; `a|b` is either. Between two texts the path has 1 to 3 links, each with a share of at least
-//          $min_share.
+//          label; with `*` or `?` it is compared with the whole text of any node; `20_15589` is a feature by layer and
+//          index; `a|b` is either. As first text it means tokens where some token fits, as last one outputs. Between
+//          two texts the path has 1 to 3 links, each with a share of at least $min_share.
 // params:  $terms      list<string>  at least two texts, such as ["Dallas", "Texas", "Austin"]
 //          $min_share  float         default 0.01; links that are a smaller part of their target's input are left out
 //          $limit      integer       default 50; how many graphs to return
@@ -18,17 +19,33 @@
 
 // the nodes that each text names, found by index
 UNWIND range(0, size($terms) - 1) AS place
-UNWIND split($terms[place], '|') AS term
-CALL (term) {
-  MATCH (node:Node {label_key: toLower(trim(term))}) WHERE NOT node:ActiveFeature
+UNWIND split($terms[place], '|') AS alternative
+WITH place, trim(alternative) AS term,
+     [piece IN split(replace(toLower(trim(alternative)), '?', '*'), '*') WHERE piece <> ''] AS pieces,
+     alternative CONTAINS '*' OR alternative CONTAINS '?' AS wild
+CALL (term, wild, pieces) {
+  MATCH (node:Node {label_key: toLower(term)}) WHERE NOT wild AND NOT node:ActiveFeature
   RETURN node
   UNION
-  CALL db.index.fulltext.queryNodes('node_labels', '"' + replace(replace(term, '\\', ' '), '"', ' ') + '"')
-  YIELD node
+  UNWIND CASE WHEN wild THEN [] ELSE [replace(replace(term, '\\', ' '), '"', ' ')] END AS words
+  CALL db.index.fulltext.queryNodes('node_labels', '"' + words + '"') YIELD node
   WITH node WHERE node:ActiveFeature
   RETURN node
+  UNION
+  UNWIND CASE WHEN wild AND pieces <> [] THEN pieces[0..1] ELSE [] END AS piece
+  MATCH (node:Node) WHERE node.label_key CONTAINS piece
+    AND node.label_key =~ '(?is)\\Q' + replace(replace(term, '*', '\\E.*\\Q'), '?', '\\E.\\Q') + '\\E'
+  RETURN node
+  UNION
+  UNWIND CASE WHEN term =~ '\\d+_\\d+' THEN [split(term, '_')] ELSE [] END AS at
+  MATCH (:Feature {layer: toInteger(at[0]), index: toInteger(at[1])})<-[:INSTANCE_OF]-(node:Node)
+  RETURN node
 }
-WITH node.graph_id AS graph_id, place, collect(DISTINCT node) AS nodes ORDER BY place
+WITH node.graph_id AS graph_id, place, collect(DISTINCT node) AS nodes
+WITH graph_id, place,
+     CASE WHEN place = 0 AND any(node IN nodes WHERE node:Token) THEN [node IN nodes WHERE node:Token]
+          WHEN place = size($terms) - 1 AND any(node IN nodes WHERE node:Logit) THEN [node IN nodes WHERE node:Logit]
+          ELSE nodes END AS nodes ORDER BY place
 WITH graph_id, collect(nodes) AS groups WHERE size(groups) = size($terms)
 
 // the strongest way from each node of a text to each node of the next one

@@ -1,0 +1,99 @@
+"""Graphs from folders and files into the library and the database, one report for each."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ingest.library import Library
+from ingest.readers import read_graph_file
+from ingest.store import GraphStore
+from tracer.errors import CircuitError, GraphFormatError, StoreUnreachableError
+from tracer.graph import METADATA_FILE, AttributionGraph
+
+Progress = Callable[[int, int, str], None]  # done, total, what
+FILE_ENDINGS = (".json", ".json.gz")
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What became of one file or saved graph."""
+
+    path: str
+    """As found below the path that was given."""
+    status: Literal["ingested", "unchanged", "refused"]
+    graph_id: str = ""
+    """Empty where it was refused."""
+    slug: str = ""
+    """Its short name."""
+    nodes: int = 0
+    """Nodes of the whole graph."""
+    edges: int = 0
+    """Direct effects of the whole graph."""
+    repairs: dict[str, int] = field(default_factory=dict)
+    """What had to be repaired, by kind, with counts."""
+    reason: str = ""
+    """Why it was refused."""
+
+
+def ingest_paths(
+    paths: Iterable[str | Path], store: GraphStore, library: Library, progress: Progress | None = None
+) -> Iterator[IngestReport]:
+    """Keep and store every graph below these paths; a bad one is reported and does not stop the rest.
+
+    A graph goes to the library first and then to the database, so that a crash in between leaves nothing that cannot
+    be finished by doing it again.
+
+    Args:
+        paths: Saved graphs, graph files, or folders of either.
+        progress: Told how many of how many are done.
+
+    Raises:
+        StoreUnreachableError: The database is gone, so nothing further can be stored.
+    """
+    found = [place for path in paths for place in graph_places(Path(path))]
+    for done, place in enumerate(found):
+        if progress:
+            progress(done, len(found), f"loading {place.name}")
+        yield _ingest(place, store, library)
+    if progress:
+        progress(len(found), len(found), "loaded")
+
+
+def graph_places(path: Path) -> list[Path]:
+    """The saved graphs and graph files at or below a path, in order of name; the path itself where it is a file."""
+    if not path.is_dir() or (path / METADATA_FILE).exists():
+        return [path]
+    inside = sorted(path.iterdir())
+    files = [entry for entry in inside if entry.is_file() and entry.name.lower().endswith(FILE_ENDINGS)]
+    return files + [place for entry in inside if entry.is_dir() for place in graph_places(entry)]
+
+
+def _ingest(place: Path, store: GraphStore, library: Library) -> IngestReport:
+    try:
+        graph = AttributionGraph.load(str(place)) if place.is_dir() else _read(place)
+        kept = graph.graph_id in library
+        library.add(graph)
+        added = store.add(graph)
+    except StoreUnreachableError:
+        raise
+    except CircuitError as error:
+        return IngestReport(str(place), "refused", reason=str(error))
+    return IngestReport(
+        str(place),
+        "unchanged" if kept and added == "unchanged" else "ingested",
+        graph.graph_id,
+        graph.metadata.slug,
+        len(graph.nodes),
+        len(graph.edges),
+        dict(graph.metadata.provenance.get("repairs", {})),
+    )
+
+
+def _read(place: Path) -> AttributionGraph:
+    if not place.exists():
+        raise GraphFormatError(f"{place}: nothing is there; expected a graph file or a folder. Check the path.")
+    try:
+        return read_graph_file(place)
+    except OSError as error:
+        raise GraphFormatError(f"{place}: cannot be read ({error.strerror}). Check the file and its rights.") from error
