@@ -57,10 +57,10 @@ class Document:
 
     def list_of(self, kind: type, value: Any, what: str) -> list:
         """This value as a list whose items all have this type."""
-        names = {dict: "objects", str: "texts"}
-        odd = value if not isinstance(value, list) else next((x for x in value if not isinstance(x, kind)), None)
-        if not isinstance(value, list) or odd is not None:
-            raise self.refused(f"{what}: {short(odd)}", f"a list of {names[kind]}", "Write the file again.")
+        odd = [item for item in value if not isinstance(item, kind)] if isinstance(value, list) else [value]
+        if odd:
+            names = {dict: "objects", str: "texts"}
+            raise self.refused(f"{what}: {short(odd[0])}", f"a list of {names[kind]}", "Write the file again.")
         return value
 
 

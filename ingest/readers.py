@@ -32,10 +32,10 @@ KINDS = {
 }
 KIND_ORDER = {kind: place for place, kind in enumerate(NodeKind)}
 MAX_LAYERS = 1_000  # no model has more; a larger number is a damaged file
-MAX_TOKENS = 10_000_000
-FEATURE_ID = re.compile(r"(\d{1,9})_(\d{1,18})_(\d{1,9})")
-ERROR_ID = re.compile(r"(\d{1,9})_(-1|\d{1,18})_(\d{1,9})")
-TOKEN_ID = re.compile(r"(?:E|-1)_(\d{1,18})_(\d{1,9})")
+MAX_TOKENS = 1_000_000  # likewise
+FEATURE_ID = re.compile(r"(\d{1,9})_(\d{1,18})_(\d{1,9})", re.ASCII)
+ERROR_ID = re.compile(r"(\d{1,9})_(-1|\d{1,18})_(\d{1,9})", re.ASCII)
+TOKEN_ID = re.compile(r"(?:E|-1)_(\d{1,18})_(\d{1,9})", re.ASCII)
 OUTPUT_TEXT = re.compile(r'\s*output:?\s*"(.*)"\s*\(p=([\d.eE+-]+)\)\s*', re.DOTALL | re.IGNORECASE)
 TOKEN_TEXT = re.compile(r'\s*emb:?\s*"(.*)"\s*', re.DOTALL | re.IGNORECASE)
 ANTHROPIC_JS_ID = re.compile(r"\w+_-\d+")  # Anthropic's front end counts positions from the end
@@ -235,9 +235,8 @@ def _node(file: Document, entry: dict[str, Any], note: str) -> _Node:
     layer, index, position = _parsed_id(file, entry, file_id, kind)
     if entry.get("ctx_idx") is not None and file.number(entry["ctx_idx"], f"ctx_idx of {file_id}") != position:
         file.repairs["positions_unlike_ids"] += 1
-    clerp = file.text(entry.get("clerp"), f"clerp of {file_id}") or file.text(
-        entry.get("ppClerp"), f"ppClerp of {file_id}"
-    )
+    clerps = [file.text(entry.get(name), f"{name} of {file_id}") for name in ("clerp", "ppClerp")]
+    clerp = clerps[0] or clerps[1]
     label, probability = clerp.strip(), math.nan
     if kind is NodeKind.LOGIT:
         label, probability = _output(file, entry, file_id, clerp)
@@ -417,12 +416,12 @@ def _resolved(file: Document, nodes: list[_Node], sources: list[int], targets: l
     if not sources or not targets:
         file.repairs["dangling_links"] += 1
         return None
+    if len(targets) > 1:
+        targets = [row for row in targets if nodes[row].kind is not NodeKind.ERROR]
     possible = [(s, t) for s in sources for t in targets if nodes[s].layer < nodes[t].layer]
-    if len(possible) > 1:
-        possible = [(s, t) for s, t in possible if nodes[t].kind is not NodeKind.ERROR]
     if len(possible) == 1:
         return possible[0]
-    reason = "ambiguous_links" if possible else "self_links" if sources == targets else "backward_links"
+    reason = "ambiguous_links" if possible else "self_links" if set(sources) & set(targets) else "backward_links"
     file.repairs[reason] += 1
     return None
 
