@@ -6,7 +6,7 @@ stored transposed it overrides `value_GED`, `output_HDE` and `biases`. Then it i
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -252,21 +252,18 @@ class Adapter:
                 )
             seen["pattern"].append(output[1][0])
 
-        final = self._part(self.model, self.layout.final_norm)
-        handles = [final.register_forward_pre_hook(hear_input("final"), with_kwargs=True)]
-        try:
+        with ExitStack() as hooks:  # what is registered is removed, even when the next part is not found
+            final = self._part(self.model, self.layout.final_norm)
+            hooks.enter_context(final.register_forward_pre_hook(hear_input("final"), with_kwargs=True))
             for block in self.blocks:
+                hooks.enter_context(block.register_forward_pre_hook(hear_input("pre"), with_kwargs=True))
+                attention = self._part(block, self.layout.attention)
+                hooks.enter_context(attention.register_forward_hook(hear_attention))
                 between = self._part(block, self.layout.mlp_norm or self.layout.mlp)
-                handles += [
-                    block.register_forward_pre_hook(hear_input("pre"), with_kwargs=True),
-                    self._part(block, self.layout.attention).register_forward_hook(hear_attention),
-                    between.register_forward_pre_hook(hear_input("mid"), with_kwargs=True),
-                    self._part(block, self.layout.mlp).register_forward_hook(hear_output("mlp")),
-                ]
+                hooks.enter_context(between.register_forward_pre_hook(hear_input("mid"), with_kwargs=True))
+                mlp = self._part(block, self.layout.mlp)
+                hooks.enter_context(mlp.register_forward_hook(hear_output("mlp")))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _part(self, parent: nn.Module, name: str) -> Any:
         try:

@@ -138,7 +138,10 @@ class AttributionGraph:
         for name in ("node_id", "kind"):
             digest.update("\0".join(self.nodes[name]).encode())
         for name in ("layer", "position", "index", "activation", "probability", "kept"):
-            digest.update(np.ascontiguousarray(self.nodes[name].to_numpy()).tobytes())
+            column = self.nodes[name].to_numpy(copy=True)
+            if column.dtype.kind == "f":
+                column[np.isnan(column)] = np.nan  # NaN has many bit patterns, and Parquet keeps one
+            digest.update(np.ascontiguousarray(column).tobytes())
         for name in ("source", "target", "effect", "kept"):
             digest.update(np.ascontiguousarray(getattr(self.edges, name)).tobytes())
         return digest.hexdigest()[:16]
@@ -204,17 +207,19 @@ class AttributionGraph:
             GraphFormatError: There is no graph at this place, another schema version wrote it, or its content does
                 not have the hash it was saved with.
         """
-        fs, path = fsspec.core.url_to_fs(str(url))
         about = read_metadata(url)
-        expected = about.pop("graph_id")
+        expected = about.pop("graph_id", None)
         about.pop("schema_version")
-        with fs.open(f"{path}/{NODES_FILE}", "rb") as file:
-            nodes = _complete_nodes(pq.read_table(file).to_pandas())
-        with fs.open(f"{path}/{EDGES_FILE}", "rb") as file:
-            table = pq.read_table(file)
-        columns = (table[name].to_numpy().astype(column.dtype) for name, column in EDGE_COLUMNS.items())
-        about["tokens"] = tuple(about["tokens"])
-        graph = cls(nodes, Edges(*columns), GraphMetadata(**about))
+        nodes = _complete_nodes(_read_table(url, NODES_FILE).to_pandas())
+        table = _read_table(url, EDGES_FILE)
+        try:
+            columns = (table[name].to_numpy().astype(column.dtype) for name, column in EDGE_COLUMNS.items())
+            graph = cls(nodes, Edges(*columns), GraphMetadata(**about | {"tokens": tuple(about["tokens"])}))
+        except (KeyError, TypeError) as error:
+            raise GraphFormatError(
+                f"{url}: metadata or edges are not those of a saved graph ({error}); expected the fields of "
+                "GraphMetadata and the columns of EDGE_COLUMNS. Trace or ingest the graph again."
+            ) from None
         if graph.graph_id != expected:
             raise GraphFormatError(
                 f"{url}: content has the hash {graph.graph_id}, the graph was saved as {expected}; "
@@ -326,6 +331,18 @@ def _check_edges(nodes: pd.DataFrame, source: np.ndarray, target: np.ndarray, ef
             f"{nodes['node_id'].iloc[target[at]]} (layer {layer[target[at]]}); expected a strictly higher layer. "
             "Check that rows are targets and columns are sources."
         )
+
+
+def _read_table(url: str, name: str) -> pa.Table:
+    fs, path = fsspec.core.url_to_fs(str(url))
+    try:
+        with fs.open(f"{path}/{name}", "rb") as file:
+            return pq.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        raise GraphFormatError(
+            f"{url}/{name} cannot be read ({' '.join(str(error).split())[:200]}); expected the table that was saved. "
+            "Trace or ingest the graph again."
+        ) from None
 
 
 def _write_table(fs: Any, path: str, table: pa.Table) -> None:

@@ -32,7 +32,7 @@ class Pruning:
 
 @dataclass(frozen=True)
 class Scores:
-    """How much of a graph is explained by features and tokens; both 0 to 1."""
+    """How much of a graph is explained by features and tokens; both 0 to 1, and 0 where nothing has influence."""
 
     replacement: float
     """Share of influence that starts at tokens and not at errors."""

@@ -12,6 +12,7 @@ LABELS_FILE = "labels.csv"
 WHERE = ("last", "earlier")  # measured at the last position of a prompt, or at one before it
 NEEDED = ("layer", "index", "where", "text")
 SCORES = {"f1": "F1", "precision": "precision", "recall": "recall"}  # column -> how a note calls it
+TYPES = {"layer": int, "index": int, "where": str, "text": str, "concept": str, "note": str}
 OPTIONAL = ("concept", "min_activation", "precision", "recall", "f1", "n", "note")
 
 
@@ -43,7 +44,7 @@ class Labels:
         if not path.is_file():
             return cls()
         table = _read_table(path)
-        return cls({(int(r["layer"]), int(r["index"]), str(r["where"])): _label(r) for r in table.to_dict("records")})
+        return cls({(r["layer"], r["index"], r["where"]): _label(r) for r in table.to_dict("records")})
 
     def of(self, layer: int, index: int, *, last: bool, activation: float) -> tuple[str, str]:
         """Label and note of an active feature; empty texts where nothing is known of it.
@@ -60,7 +61,7 @@ class Labels:
 def _read_table(path: Path) -> pd.DataFrame:
     where = f"{path.parent.name}/{path.name}"
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values={c: [""] for c in OPTIONAL})
+        table = pd.read_csv(path, dtype=TYPES, keep_default_na=False, na_values={c: [""] for c in OPTIONAL})
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DictionaryError(

@@ -110,7 +110,7 @@ def find_folder(folder_or_name: str | os.PathLike[str], must_have: str, what: st
     """The folder as an absolute path, or the hub name unchanged. Raises `error` for a path where nothing is."""
     text = os.fspath(folder_or_name)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         if not (path / must_have).is_file():
             raise error(f"{text}: no {must_have} in this folder; expected {what}. Give the folder that holds it.")
         return str(path.resolve())

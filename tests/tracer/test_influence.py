@@ -125,9 +125,7 @@ def test_pruning_equals_the_dense_reference(seed, node, edge):
     source, target = np.array([pair for pair in pairs if random.random() < 0.6]).T
     effect = random.normal(size=len(source)) ** 3
     weight_N = np.where(kind_N == LOGIT, [0.0] * 14 + [0.6, 0.3], 0)
-    ours = prune(
-        source, target, effect, kind_N, weight_N, node_threshold=node, edge_threshold=edge, keep_errors=False
-    )
+    ours = prune(source, target, effect, kind_N, weight_N, node_threshold=node, edge_threshold=edge, keep_errors=False)
     node_N, edge_E = dense_prune(source, target, effect, kind_N, weight_N, node, edge)
     assert (ours.kept_N == node_N).all()
     assert (ours.kept_E == edge_E).all()

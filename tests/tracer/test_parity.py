@@ -14,7 +14,8 @@ PARITY = Path(__file__).parents[3] / "shared" / "parity"
 FIXTURES = ["gemma2-tiny/plt", "gemma2-tiny/clt", "qwen3-tiny/plt"]
 
 pytestmark = pytest.mark.skipif(
-    not PARITY.is_dir(), reason="no ../shared/parity beside this clone; test_effects.py proves the same against autograd"
+    not PARITY.is_dir(),
+    reason="no ../shared/parity beside this clone; test_effects.py proves the same against autograd",
 )
 
 

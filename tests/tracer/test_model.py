@@ -1,0 +1,193 @@
+"""Adapters check themselves, hooks never stay, and a model that cannot be traced is refused in one sentence."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from tests.tracer.small import ARCHITECTURES, N_LAYERS, PROMPT, write_model
+from tracer.adapter import Layout
+from tracer.check import check_adapter
+from tracer.errors import SettingError, UnsupportedModelError
+from tracer.model import Gemma2Adapter, LlamaAdapter, load_model
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def folder(request, tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("models") / request.param, request.param)
+
+
+@pytest.fixture
+def llama(tmp_path):
+    return write_model(tmp_path / "tiny-llama", "llama")
+
+
+def hooks_of(adapter):
+    modules = adapter.model.modules()
+    return [hook for m in modules for hook in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())]
+
+
+def change_weights(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def change_config(folder, **changes):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_model_passes_its_adapters_check(folder):
+    adapter = load_model(folder)
+    assert (adapter.name, adapter.n_layers, adapter.n_kv_heads) == (folder.name, N_LAYERS, 2)
+    checks = check_adapter(adapter)
+    assert len(checks) == 5 and all(check.passed for check in checks)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_other_number_formats_pass_too(folder, dtype):
+    assert load_model(folder, dtype=dtype).dtype == getattr(torch, dtype)
+
+
+def test_the_weights_on_disk_may_be_bf16(llama):
+    change_weights(llama, lambda weights: weights.update({k: v.bfloat16() for k, v in weights.items()}))
+    assert load_model(llama).dtype == torch.float32
+
+
+@pytest.mark.parametrize("switch", [{"sliding_window": 2}, {"attn_logit_softcapping": None}, {"head_dim": 8}])
+def test_every_switch_of_gemma_2_passes(tmp_path, switch):
+    load_model(write_model(tmp_path / "gemma", "gemma2", **switch))
+
+
+def test_norm_weights_read_the_wrong_way_are_noticed(tmp_path):
+    """Gemma 2 stores norm weights minus one; an adapter that forgets it is caught by the replay."""
+
+    class Forgetful(Gemma2Adapter):
+        layout = Layout(**vars(Gemma2Adapter.layout) | {"norm_offset": 0.0})
+
+    good = load_model(write_model(tmp_path / "gemma", "gemma2"))
+    with pytest.raises(UnsupportedModelError, match=r"Forgetful fails its check that the frozen linear map .*off by"):
+        check_adapter(Forgetful(good.model, None, good.name, good.folder))
+
+
+def test_a_forgotten_post_norm_is_noticed(tmp_path):
+    class Forgetful(Gemma2Adapter):
+        layout = Layout(**vars(Gemma2Adapter.layout) | {"attention_post_norm": None})
+
+    good = load_model(write_model(tmp_path / "gemma", "gemma2"))
+    with pytest.raises(UnsupportedModelError, match="the frozen linear map"):
+        check_adapter(Forgetful(good.model, None, good.name, good.folder))
+
+
+def test_weights_of_another_shape_are_noticed(llama):
+    class Wide(LlamaAdapter):
+        def value_GED(self, block):
+            return super().value_GED(block)[:1]
+
+    good = load_model(llama)
+    with pytest.raises(UnsupportedModelError, match=r"value_GED \(1, 12, 32\) for \(2, 12, 32\)"):
+        check_adapter(Wide(good.model, None, good.name, good.folder))
+
+
+def test_a_pattern_that_does_not_sum_to_one_is_noticed(llama):
+    class Leaking(LlamaAdapter):
+        def observe(self, token_P):
+            forward = super().observe(token_P)
+            forward.pattern_LHPP.mul_(0.9)
+            return forward
+
+    good = load_model(llama)
+    with pytest.raises(UnsupportedModelError, match="attention rows sum to 1"):
+        check_adapter(Leaking(good.model, None, good.name, good.folder))
+
+
+def test_a_part_that_is_not_there_is_named(llama):
+    class Elsewhere(LlamaAdapter):
+        layout = Layout(mlp="feed_forward")
+
+    good = load_model(llama)
+    with pytest.raises(UnsupportedModelError, match="no module 'feed_forward'; Elsewhere expects it"):
+        Elsewhere(good.model, None, good.name, good.folder).observe(torch.tensor(PROMPT))
+    assert not hooks_of(good)
+
+
+def test_no_hook_stays_behind(llama):
+    adapter = load_model(llama)
+    adapter.observe(torch.tensor(PROMPT))
+    assert not hooks_of(adapter)
+
+
+def test_no_hook_stays_behind_when_the_model_fails(llama):
+    adapter = load_model(llama)
+    with pytest.raises(IndexError):
+        adapter.observe(torch.tensor([9_999]))
+    assert not hooks_of(adapter)
+
+
+def test_the_model_without_eager_attention_is_told_so(llama):
+    adapter = load_model(llama)
+    adapter.model.set_attn_implementation("sdpa")
+    with pytest.raises(UnsupportedModelError, match="no pattern.*eager"):
+        adapter.observe(torch.tensor(PROMPT))
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all", "no/such/model", ""])
+def test_a_folder_that_is_not_there(name):
+    with pytest.raises(UnsupportedModelError, match="no such folder; expected a Hugging Face model folder"):
+        load_model(name)
+
+
+def test_a_hub_name_that_cannot_be_fetched():
+    with pytest.raises(UnsupportedModelError, match=r"no-one/no-such-model: its configuration cannot be read \("):
+        load_model("no-one/no-such-model")
+
+
+def test_a_folder_without_a_model(tmp_path):
+    with pytest.raises(UnsupportedModelError, match=r"no config\.json in this folder"):
+        load_model(tmp_path)
+
+
+def test_an_architecture_without_adapter_is_told_what_one_provides(llama):
+    change_config(llama, model_type="gpt2", architectures=["GPT2LMHeadModel"])
+    with pytest.raises(UnsupportedModelError, match=r"'gpt2' has no adapter; there are adapters for llama.*Layout"):
+        load_model(llama)
+
+
+def test_nan_in_the_weights(llama):
+    change_weights(llama, lambda weights: weights["model.layers.1.mlp.up_proj.weight"].fill_(float("nan")))
+    with pytest.raises(UnsupportedModelError, match=r"NaN or infinity in model\.layers\.1\.mlp\.up_proj"):
+        load_model(llama)
+
+
+def test_missing_weights_are_not_made_up(llama):
+    change_weights(llama, lambda weights: weights.pop("model.layers.1.mlp.up_proj.weight"))
+    with pytest.raises(UnsupportedModelError, match=r"1 weights are missing.*up_proj"):
+        load_model(llama)
+
+
+def test_weights_of_another_configuration(llama):
+    change_config(llama, intermediate_size=64)
+    with pytest.raises(UnsupportedModelError, match="weights cannot be read"):
+        load_model(llama)
+
+
+def test_a_damaged_file(llama):
+    path = llama / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UnsupportedModelError, match="weights cannot be read"):
+        load_model(llama)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:7", "tpu"])
+def test_a_device_that_is_not_there(llama, device):
+    if device.startswith("cuda") and torch.cuda.device_count() > 7:
+        pytest.skip("this machine has eight GPUs")
+    with pytest.raises(SettingError, match=f"device '{device}' cannot be used here.*Use device='auto'"):
+        load_model(llama, device=device)
+
+
+def test_an_unknown_number_format(llama):
+    with pytest.raises(SettingError, match="dtype is 'int8'; expected one of float32"):
+        load_model(llama, dtype="int8")
