@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,9 @@ from app.part import is_pruned_away, part_to_show
 from app.wire import pack_graph
 from circuits.pattern import match, parse_pattern
 from ingest.bolt import Rows
-from ingest.library import default_library
+from ingest.library import Library, default_library
 from ingest.queries import Query, read_queries
-from ingest.search import search_circuits
+from ingest.search import cypher_behind, search_circuits
 from ingest.store import GraphStore, open_store
 from tracer.graph import AttributionGraph
 
@@ -56,7 +56,8 @@ def graphs() -> list[dict[str, Any]]:
 @st.cache_resource(max_entries=KEPT_GRAPHS, show_spinner=False)
 def graph(graph_id: str, version: str) -> AttributionGraph:
     """The whole graph from the library, or its pruned part from the database where the library has not got it."""
-    return default_library().load(graph_id)
+    library = default_library()
+    return library.load(graph_id) if graph_id in library else store().fetch(graph_id)
 
 
 @st.cache_data(max_entries=KEPT_GRAPHS, show_spinner=False)
@@ -78,16 +79,30 @@ def roles() -> dict[str, list[str]]:
     return read_roles(None)
 
 
+class KeptLibrary(Library):
+    """The library, with the graphs of this process kept in memory."""
+
+    def __init__(self, versions: Mapping[str, str]):
+        super().__init__(default_library().root)
+        self.versions = versions
+
+    def load(self, graph_id: str) -> AttributionGraph:
+        return graph(graph_id, self.versions.get(graph_id, ""))
+
+
 @st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
-def circuits(pattern: str, versions: tuple[tuple[str, str], ...], k: int, sign: str) -> Answer:
-    """Circuits of this pattern in these graphs, given as (graph_id, version)."""
+def circuits(pattern: str, versions: tuple[tuple[str, str], ...], everywhere: bool, k: int, sign: str) -> Answer:
+    """Circuits of this pattern in these graphs, given as (graph_id, version); `everywhere` says that these are all."""
     began = time.perf_counter()
-    graph_ids = [graph_id for graph_id, _ in versions]
-    found = search_circuits(
-        pattern, store(), default_library(), graphs=graph_ids, roles=roles(), k=k, sign=sign, limit=len(graph_ids)
-    )
-    rows = [circuit.as_row() for circuit in found]
-    return Answer(rows, 1000 * (time.perf_counter() - began))
+    named = None if everywhere else [graph_id for graph_id, _ in versions]
+    library = KeptLibrary(dict(versions))
+    found = search_circuits(pattern, store(), library, named, roles(), k=k, sign=sign, limit=len(versions))
+    return Answer([circuit.as_row() for circuit in found], 1000 * (time.perf_counter() - began))
+
+
+def circuits_as_cypher(pattern: str) -> str:
+    """The same question in Cypher."""
+    return cypher_behind(pattern, roles())
 
 
 @st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)

@@ -35,7 +35,7 @@ def main() -> None:
     versions = tuple((i, version_of(by_id[i])) for i in question.graph_ids or by_id)
     try:
         with st.spinner("Searching…", show_time=True):
-            answer = cached.circuits(question.pattern, versions, question.k, question.sign)
+            answer = cached.circuits(question.pattern, versions, not question.graph_ids, question.k, question.sign)
     except StoreError:
         raise
     except CircuitError as error:
@@ -46,6 +46,7 @@ def main() -> None:
     show_summary(answer, len(versions))
     chosen = show_table(answer.rows)
     show_circuit(answer.rows[chosen])
+    show_cypher(question)
 
 
 def asked(by_id: dict[str, Any]) -> Question:
@@ -205,6 +206,15 @@ def show_path(row: dict[str, Any]) -> None:
         "effect": st.column_config.NumberColumn("effect", format="%+.3f", help="Direct effect, signed"),
     }
     st.dataframe(edges_frame(row["paths"][rank]), hide_index=True, column_config=columns)
+
+
+def show_cypher(question: Question) -> None:
+    """The same question as a query that one can change."""
+    text = cached.circuits_as_cypher(question.pattern)
+    with st.expander("The same question in Cypher", icon=":material/terminal:"):
+        st.caption("On the pruned graphs in the database, paths of up to six links; it ranks by the strongest path.")
+        st.code(text, language="cypher")
+        st.page_link("pages/cypher.py", label="Open in Cypher", icon=":material/terminal:", query_params={"q": text})
 
 
 def bindings(row: dict[str, Any]) -> list[str]:
