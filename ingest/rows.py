@@ -66,14 +66,14 @@ def graph_from_rows(
     place = {kind.value: at for at, kind in enumerate(NodeKind)}
     nodes = sorted(nodes, key=lambda row: place[row["kind"]])
     row_of = {row["node_id"]: at for at, row in enumerate(nodes)}
-    ends = [np.array([row_of[edge[name]] for edge in edges], np.int32) for name in ("source", "target")]
-    values = [np.array([edge[name] for edge in edges], np.float32) for name in ("effect", "share")]
+    source, target = (np.array([row_of[edge[name]] for edge in edges], np.int32) for name in ("source", "target"))
+    effect, share = (np.array([edge[name] for edge in edges], np.float32) for name in ("effect", "share"))
     about: dict[str, Any] = {name: graph.get(name) for name in GRAPH_PROPERTIES}
     about |= {"tokens": tuple(graph["tokens"]), "complete": False}
     table = pd.DataFrame(nodes, columns=[name for name in NODE_COLUMNS if name != "kept"])
-    built = AttributionGraph.build(table, *ends, values[0], GraphMetadata(**about))
-    order = np.lexsort((ends[0], ends[1]))
-    fetched = replace(built, edges=replace(built.edges, share=values[1][order]))
+    built = AttributionGraph.build(table, source, target, effect, GraphMetadata(**about))
+    order = np.lexsort((source, target))  # as `build` sorts
+    fetched = replace(built, edges=replace(built.edges, share=share[order]))
     vars(fetched)["graph_id"] = graph["graph_id"]  # the hash is over the whole graph, which is not at hand
     return fetched
 

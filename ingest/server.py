@@ -101,7 +101,7 @@ class LocalServer:
     """
 
     def __init__(self, folder: Path | None = None, jars: Path | None = None):
-        self.folder = Path(folder or home() / "neo4j").absolute()
+        self.folder = Path(folder or home() / "neo4j").resolve()
         self.jars = jars or jar_cache()
 
     def ensure(self, progress: Progress | None = None) -> Connection:

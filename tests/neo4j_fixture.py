@@ -31,9 +31,14 @@ def neo4j_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         server.stop()
 
 
+def clear(store: GraphStore) -> None:
+    """Delete everything but the schema."""
+    store._client.run_schema(CLEAR)
+
+
 @pytest.fixture
 def store(neo4j_home: Path) -> Iterator[GraphStore]:
     """The store of the session's server, empty."""
     with open_store() as opened:
-        opened._client.run_schema(CLEAR)
+        clear(opened)
         yield opened

@@ -1,0 +1,280 @@
+"""Every query of cypher/explore agrees with networkx and pandas on the graphs themselves, in both Cypher versions."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import pairwise, product
+from math import prod
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from circuits.pattern import match, parse_pattern
+from ingest.queries import query_named, read_queries
+from ingest.rows import ranks_in
+from ingest.store import GraphStore, open_store
+from tests.ingest.made_graphs import make_graph
+from tests.neo4j_fixture import clear
+from tracer.graph import AttributionGraph
+
+GRAPHS = [make_graph(seed) for seed in range(6)] + [make_graph(6, source_set="another set")]
+TESTED: set[str] = set()
+
+
+@pytest.fixture(scope="module")
+def loaded(neo4j_home) -> Iterator[GraphStore]:
+    with open_store() as store:
+        clear(store)
+        for graph in GRAPHS:
+            store.add(graph)
+        yield store
+
+
+@pytest.fixture(params=["5", "25"])
+def ask(request, loaded):
+    """A query of cypher/explore, asked as a user would, in one version of Cypher."""
+
+    def run(name: str, **params):
+        TESTED.add(name)
+        query = query_named(name)
+        rows = loaded.cypher(f"CYPHER {request.param}\n{query.text}", query.bind(params), max_rows=100_000)
+        assert list(rows.columns) == [column.name for column in query.returns]
+        return rows.records
+
+    return run
+
+
+def network(graph: AttributionGraph) -> nx.DiGraph:
+    """The pruned graph in networkx, with ranks over all edges."""
+    rank_of = {}
+    ids = graph.nodes["node_id"].tolist()
+    for source, target, rank in zip(graph.edges.source, graph.edges.target, ranks_in(graph), strict=True):
+        rank_of[ids[source], ids[target]] = int(rank)
+    pruned = graph.pruned()
+    net = nx.DiGraph()
+    for row in pruned.nodes.to_dict("records"):
+        net.add_node(row["node_id"], **row)
+    ids = pruned.nodes["node_id"].tolist()
+    edges = pruned.edges
+    for source, target, effect, share in zip(edges.source, edges.target, edges.effect, edges.share, strict=True):
+        ends = ids[source], ids[target]
+        net.add_edge(*ends, effect=float(effect), share=float(share), rank_in=rank_of[ends])
+    return net
+
+
+NETS = {graph.graph_id: network(graph) for graph in GRAPHS}
+
+
+def place_of(graph: AttributionGraph, net: nx.DiGraph, node: str) -> tuple[str, int, int]:
+    return graph.metadata.source_set, net.nodes[node]["layer"], net.nodes[node]["index"]
+
+
+def features_of(graph: AttributionGraph) -> dict[str, tuple[str, int, int]]:
+    net = NETS[graph.graph_id]
+    return {node: place_of(graph, net, node) for node in net if net.nodes[node]["kind"] == "feature"}
+
+
+def close(value: float):
+    return pytest.approx(value, rel=1e-6, abs=1e-12)
+
+
+def test_graphs_lists_every_graph_with_its_size(ask):
+    rows = {row["graph_id"]: row for row in ask("graphs")}
+    assert set(rows) == set(NETS)
+    for graph in GRAPHS:
+        row, net = rows[graph.graph_id], NETS[graph.graph_id]
+        assert (row["n_nodes"], row["n_edges"]) == (len(net), net.number_of_edges())
+        assert (row["slug"], row["source_set"]) == (graph.metadata.slug, graph.metadata.source_set)
+        assert (row["replacement_score"], row["completeness_score"]) == (0.5, None)
+
+
+def test_strongest_sources_are_the_largest_inputs(ask):
+    for graph_id, net in list(NETS.items())[:3]:
+        for node in net:
+            expected = sorted((edge["rank_in"], source) for source, _, edge in net.in_edges(node, data=True))
+            rows = ask("strongest_sources", graph_id=graph_id, node_id=node, limit=4)
+            assert [(row["rank_in"], row["node_id"]) for row in rows] == expected[:4]
+            assert all(row["effect"] == net.edges[row["node_id"], node]["effect"] for row in rows)
+            assert all(row["share"] == net.edges[row["node_id"], node]["share"] for row in rows)
+
+
+def test_strongest_targets_are_those_with_the_largest_share(ask):
+    for graph_id, net in list(NETS.items())[:3]:
+        for node in net:
+            expected = sorted((-edge["share"], target) for _, target, edge in net.out_edges(node, data=True))
+            rows = ask("strongest_targets", graph_id=graph_id, node_id=node, limit=4)
+            assert [(-row["share"], row["node_id"]) for row in rows] == expected[:4]
+
+
+@pytest.mark.parametrize("min_share", [0.0, 0.1])
+def test_strongest_paths_are_the_best_of_all_simple_paths(ask, min_share):
+    for graph_id, net in NETS.items():
+        strong = nx.DiGraph(edge for edge in net.edges(data=True) if edge[2]["share"] >= min_share)
+        for source, target in product([n for n in net if n.startswith("E_")], [n for n in net if n.startswith("5_")]):
+            reachable = source in strong and target in strong
+            paths = nx.all_simple_paths(strong, source, target, cutoff=6) if reachable else []
+            strengths = {tuple(path): prod(net.edges[edge]["share"] for edge in pairwise(path)) for path in paths}
+            rows = ask("strongest_paths", graph_id=graph_id, source=source, target=target, min_share=min_share, limit=5)
+            assert [row["strength"] for row in rows] == close(sorted(strengths.values(), reverse=True)[:5])
+            for row in rows:
+                path = tuple(row["node_ids"])
+                assert row["strength"] == close(strengths[path])
+                assert row["shares"] == close([net.edges[edge]["share"] for edge in pairwise(path)])
+                assert row["effects"] == close([net.edges[edge]["effect"] for edge in pairwise(path)])
+
+
+def best_through(net: nx.DiGraph, groups: list[list[str]], min_share: float) -> float:
+    """The strongest chain of ways of 1 to 3 links between consecutive groups, by enumeration."""
+    strong = nx.DiGraph(edge for edge in net.edges(data=True) if edge[2]["share"] >= min_share)
+    way: dict[tuple[str, str], float] = defaultdict(float)
+    for sources, targets in pairwise(groups):
+        for source, target in product(sources, targets):
+            if source in strong and target in strong and source != target:
+                paths = nx.all_simple_paths(strong, source, target, cutoff=3)
+                strengths = (prod(strong.edges[edge]["share"] for edge in pairwise(path)) for path in paths)
+                way[source, target] = max(strengths, default=0.0)
+    return max((prod(way[pair] for pair in pairwise(chain)) for chain in product(*groups)), default=0.0)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        ["Dallas", "Texas", "Austin"],
+        ["dallas", "say Austin", "Texas", " AUSTIN "],
+        ["Dallas", "Austin"],
+        ["state", "texas|state capitals", "Houston|Austin"],
+        ["Texas", "Austin"],
+        ["*all?s", "*tex*", "?ustin"],
+        ["Dallas", "1_0", "Austin"],
+        ["Dallas", "Texas"],
+        ["Dallas", "nowhere", "Austin"],
+        ['Da"llas', "Austin\\"],
+    ],
+    ids=" > ".join,
+)
+def test_circuits_through_is_the_strongest_path_that_visits_the_texts_in_order(ask, terms):
+    expected = {}
+    for graph in GRAPHS:
+        pruned = graph.pruned()
+        groups = []
+        for place in range(len(terms)):
+            rows: set[int] = set()
+            for term in terms[place].split("|"):  # either of two texts is the union of what each names
+                rest = ["*"] * place, ["*"] * (len(terms) - place - 1)
+                if any(letter in term for letter in '"\\'):
+                    continue
+                found = match(parse_pattern(" -> ".join([*rest[0], term, *rest[1]])), pruned)
+                rows |= set(found[place].tolist())
+            groups.append([pruned.nodes["node_id"].iloc[row] for row in sorted(rows)])
+        strength = best_through(NETS[graph.graph_id], groups, 0.02)
+        if strength:
+            expected[graph.graph_id] = strength
+    rows = ask("circuits_through", terms=terms, min_share=0.02)
+    assert {row["graph_id"]: row["strength"] for row in rows} == close(expected)
+    assert [row["strength"] for row in rows] == sorted((row["strength"] for row in rows), reverse=True)
+    for row in rows:
+        net = NETS[row["graph_id"]]
+        assert row["shares"] == close([net.edges[edge]["share"] for edge in pairwise(row["node_ids"])])
+        assert prod(row["shares"]) == close(row["strength"])
+        assert row["labels"] == [net.nodes[node]["label"] for node in row["node_ids"]]
+
+
+def test_circuits_through_finds_something_to_compare(ask):
+    assert len(ask("circuits_through", terms=["Dallas", "Texas", "Austin"], min_share=0.0)) >= 3
+
+
+def test_shared_features_are_the_intersections(ask):
+    for chosen in (GRAPHS[:2], GRAPHS[:4], GRAPHS):
+        where = defaultdict(set)
+        for graph in chosen:
+            for place in features_of(graph).values():
+                where[place].add(graph.graph_id)
+        for least in (1, 2, len(chosen)):
+            rows = ask("shared_features", graph_ids=[g.graph_id for g in chosen], min_graphs=least, limit=1000)
+            found = {(row["source_set"], row["layer"], row["index"]): set(row["graph_ids"]) for row in rows}
+            assert found == {place: ids for place, ids in where.items() if len(ids) >= least}
+
+
+def test_common_features_count_graphs_and_not_occurrences(ask):
+    counts = Counter(place for graph in GRAPHS for place in set(features_of(graph).values()))
+    rows = ask("common_features", min_graphs=2, limit=1000)
+    found = {(row["source_set"], row["layer"], row["index"]): row["graphs"] for row in rows}
+    assert found == {place: n for place, n in counts.items() if n >= 2}
+
+
+def test_feature_occurrences_are_all_of_them_in_that_dictionary_alone(ask):
+    occurrences = defaultdict(set)
+    for graph in GRAPHS:
+        for node, place in features_of(graph).items():
+            occurrences[place].add((graph.graph_id, node))
+    for (source_set, layer, index), expected in occurrences.items():
+        rows = ask("feature_occurrences", source_set=source_set, layer=layer, index=index)
+        assert {(row["graph_id"], row["node_id"]) for row in rows} == expected
+        for row in rows:
+            node = NETS[row["graph_id"]].nodes[row["node_id"]]
+            assert row["activation"] == close(node["activation"])
+            assert row["token"] == GRAPHS[0].metadata.tokens[node["position"]]
+
+
+def test_reused_edges_are_counted_over_graphs_with_their_mean_share(ask):
+    shares, graphs = defaultdict(list), defaultdict(set)
+    for graph in GRAPHS:
+        net, features = NETS[graph.graph_id], features_of(graph)
+        for source, target, edge in net.edges(data=True):
+            if source in features and target in features:
+                pair = features[source], features[target]
+                shares[pair].append(edge["share"])
+                graphs[pair].add(graph.graph_id)
+    rows = ask("reused_edges", min_graphs=1, limit=10_000)
+    for row in rows:
+        ends = [(row["source_set"], row[f"{end}_layer"], row[f"{end}_index"]) for end in ("source", "target")]
+        pair = ends[0], ends[1]
+        assert (row["graphs"], row["edges"]) == (len(graphs[pair]), len(shares[pair]))
+        assert row["mean_share"] == pytest.approx(np.mean(shares[pair]), abs=1e-9)
+    assert len(rows) == len(shares)
+    assert len(ask("reused_edges", min_graphs=3)) == min(50, sum(len(ids) >= 3 for ids in graphs.values()))
+
+
+def test_labels_search_finds_words_and_not_pieces(ask):
+    labels = {}
+    for graph in GRAPHS:
+        net = NETS[graph.graph_id]
+        labels |= {place: net.nodes[node]["label"] for node, place in features_of(graph).items()}
+    rows = ask("labels_search", text="texas")
+    found = {(row["source_set"], row["layer"], row["index"]): row["label"] for row in rows}
+    assert found == {place: label for place, label in labels.items() if "Texas" in label.replace(",", "").split()}
+    assert found
+
+
+def test_influential_nodes_come_in_order_of_influence(ask):
+    for graph_id, net in NETS.items():
+        expected = sorted((-float(net.nodes[node]["influence"]), node) for node in net)[:5]
+        rows = ask("influential_nodes", graph_id=graph_id, limit=5)
+        assert [(-row["influence"], row["node_id"]) for row in rows] == expected
+
+
+def test_graph_nodes_and_graph_edges_are_the_pruned_graph(ask):
+    for graph in GRAPHS[:2]:
+        net = NETS[graph.graph_id]
+        nodes = {row["node_id"]: row for row in ask("graph_nodes", graph_id=graph.graph_id)}
+        assert set(nodes) == set(net)
+        assert all(nodes[node]["label"] == net.nodes[node]["label"] for node in net)
+        edges = {(row["source"], row["target"]): row for row in ask("graph_edges", graph_id=graph.graph_id)}
+        assert set(edges) == set(net.edges)
+        assert all(edges[ends]["effect"] == net.edges[ends]["effect"] for ends in net.edges)
+
+
+@pytest.mark.parametrize("term", ["Texas", "*tex*", "Dallas|Houston", "1_0", "say austin"])
+def test_graphs_with_leaves_out_no_graph_that_has_a_match(ask, term):
+    fitting = {
+        graph.graph_id
+        for graph in GRAPHS
+        for each in term.split("|")
+        if len(match(parse_pattern(f"* -> {each} -> *"), graph.pruned())[1])
+    }
+    assert {row["graph_id"] for row in ask("graphs_with", term=term)} >= fitting
+    assert fitting
+
+
+def test_every_query_is_tested_here():
+    assert set(read_queries("explore")) == TESTED
