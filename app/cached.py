@@ -74,9 +74,9 @@ def pruned_away(graph_id: str, version: str, node_ids: Sequence[str]) -> bool:
 @st.cache_data(show_spinner=False)
 def roles() -> dict[str, list[str]]:
     """The roles that a pattern may name, with their terms: those of the demo's prompts."""
-    from app.cli import read_roles
+    from app.roles import read_roles
 
-    return read_roles(None)
+    return read_roles()
 
 
 class KeptLibrary(Library):

@@ -143,10 +143,10 @@ def circuits(
         limit: Most graphs to show.
         format: How rows are printed. JSON rows carry graph_id, slug, prompt, flow and paths.
     """
+    from app.circuits_report import print_circuits
+    from app.roles import read_roles
     from ingest.library import default_library
     from ingest.search import search_circuits
-
-    from app.circuits_report import print_circuits
 
     known_roles = read_roles(roles)
     with progress_bar() as progress, _store(progress) as store:
@@ -284,21 +284,6 @@ def settings_like(peer: str, chosen: TraceConfig) -> TraceConfig:
     changes = {field.name: getattr(chosen, field.name) for field in fields(TraceConfig)}
     changes = {name: value for name, value in changes.items() if value != getattr(default, name)}
     return TraceConfig.like(peer, **changes)
-
-
-def read_roles(path: Path | None) -> dict[str, list[str]]:
-    """The roles of this JSON file, or the demo's. Raises PatternError where it is no {role: [words]}."""
-    import json
-
-    from tracer.demo import ROLES_FILE
-
-    try:
-        roles = json.loads((path or ROLES_FILE).read_text())
-    except (OSError, ValueError) as error:
-        raise PatternError(f"{path}: {error}; expected a JSON file of the form {{role: [words]}}. Check it.") from None
-    if not isinstance(roles, dict) or not all(isinstance(words, list) for words in roles.values()):
-        raise PatternError(f"{path}: not of the form {{role: [words]}}. Write one list of words per role.")
-    return roles
 
 
 def _store(progress: Any) -> Any:
