@@ -19,7 +19,9 @@ def print_circuits(circuits: Sequence[Circuit], cypher: str, format: Format) -> 
     console = Console(highlight=False)
     for circuit in circuits:
         row = circuit.as_row()
-        console.print(Text.assemble((f"{row['flow']:8.4f}  ", "bold"), row["prompt"], (f"  [{row['slug']}]", "dim")))
+        bound = "  (" + ", ".join(row["binding"].values()) + ")" if row["binding"] else ""
+        line = Text.assemble((f"{row['flow']:8.4f}  ", "bold"), row["prompt"], bound, (f"  [{row['slug']}]", "dim"))
+        console.print(line, soft_wrap=True)
         for path in row["paths"][:1]:
             console.print(Text(f"          {path_text(path)}"), soft_wrap=True)
     if not circuits:

@@ -146,14 +146,15 @@ def circuits(
     from app.circuits_report import print_circuits
     from app.roles import read_roles
     from ingest.library import default_library
-    from ingest.search import search_circuits
+    from ingest.search import cypher_behind, search_circuits
 
     known_roles = read_roles(roles)
     with progress_bar() as progress, _store(progress) as store:
         found = search_circuits(
             pattern, store, default_library(), graphs=graphs, roles=known_roles, k=k, sign=sign, limit=limit
         )
-    print_circuits(found, format)
+    bound = {role: sorted({circuit.binding[role] for circuit in found}) for role in (found[0].binding if found else ())}
+    print_circuits(found, cypher_behind(pattern, known_roles | bound) if found else "", format)
 
 
 @cli.command
