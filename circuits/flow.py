@@ -47,8 +47,7 @@ class Inputs:
     @classmethod
     def of(cls, graph: AttributionGraph, sign: str = "any") -> "Inputs":
         """The edges of this graph, all of them or those with a positive effect; shares stay those over all inputs."""
-        if sign not in SIGNS:
-            raise SettingError(f"sign {sign!r} is unknown; expected {' or '.join(SIGNS)}. Use one of these.")
+        check_sign(sign)
         layer_N = graph.nodes["layer"].to_numpy()
         edges = graph.edges
         chosen = np.flatnonzero(edges.effect > 0) if sign == "positive" else np.arange(len(edges))
@@ -130,3 +129,9 @@ def check_groups(groups: Sequence[np.ndarray]) -> None:
     """Refuse fewer than two groups: a path has two ends."""
     if len(groups) < 2:
         raise PatternError(f"{len(groups)} waypoints; expected at least two, as a path has two ends. Add waypoints.")
+
+
+def check_sign(sign: str) -> None:
+    """Refuse a sign that is none of SIGNS."""
+    if sign not in SIGNS:
+        raise SettingError(f"sign {sign!r} is unknown; expected {' or '.join(SIGNS)}. Use one of these.")

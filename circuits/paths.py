@@ -58,7 +58,7 @@ def strongest_paths(
         SettingError: k or a limit on hops is below 1, or the limits exclude each other.
     """
     check_groups(groups)
-    _check_limits(k, min_hops, max_hops)
+    check_limits(k, min_hops, max_hops)
     inputs = Inputs.of(graph, sign)
     return paths_through(inputs, groups, k, min_hops, max_hops)
 
@@ -201,7 +201,8 @@ def _path(inputs: Inputs, edges: list[int]) -> Path:
     return Path(rows, tuple(float(effect) for effect in inputs.effect[edges]), shares, float(np.prod(shares)))
 
 
-def _check_limits(k: int, min_hops: int, max_hops: int | None) -> None:
+def check_limits(k: int, min_hops: int, max_hops: int | None) -> None:
+    """Refuse limits below 1, and limits on hops that exclude each other."""
     for name, value in (("k", k), ("min_hops", min_hops), ("max_hops", 1 if max_hops is None else max_hops)):
         if value < 1:
             raise SettingError(f"{name} is {value}; expected at least 1. Give a larger one.")

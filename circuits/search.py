@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from circuits.flow import Inputs, chance_of_meeting
-from circuits.paths import Path, paths_through
+from circuits.flow import Inputs, chance_of_meeting, check_sign
+from circuits.paths import Path, check_limits, paths_through
 from circuits.pattern import NO_TERM, Pattern, match_terms
 from tracer.graph import AttributionGraph
 
@@ -86,6 +86,9 @@ def find_circuits(
         sign: `any`, or `positive` for paths of positive effects alone.
         min_hops: Edges that a reported path has at least; the flow is over all paths.
         max_hops: Edges that a reported path has at most; no limit if None.
+
+    Raises:
+        SettingError: The sign is unknown, or a limit cannot be met.
     """
     for graph in graphs:
         circuit = find_circuit(pattern, graph, k, sign, min_hops, max_hops)
@@ -101,7 +104,9 @@ def find_circuit(
     min_hops: int = 1,
     max_hops: int | None = None,
 ) -> Circuit | None:
-    """The circuit of one graph, None where the pattern has no flow."""
+    """The circuit of one graph, None where the pattern has no flow; arguments as for `find_circuits`."""
+    check_sign(sign)
+    check_limits(k or 1, min_hops, max_hops)
     terms_N = match_terms(pattern, graph)
     if not all((terms != NO_TERM).any() for terms in terms_N):
         return None

@@ -92,8 +92,8 @@ def test_flow_between_two_nodes_equals_the_sum_over_the_paths_of_networkx(graph)
     first, last = 0, len(graph.nodes) - 1
     if first != last:
         walks = nx.all_simple_edge_paths(drawn, first, last)
-        shares = nx.get_edge_attributes(drawn, "share")
-        expected = sum(np.prod([shares[edge] for edge in walk]) for walk in walks)
+        shares = {str(edge): share for edge, share in nx.get_edge_attributes(drawn, "share").items()}
+        expected = sum(np.prod([shares[str(edge)] for edge in walk]) for walk in walks)
         assert flow(graph, [rows(first), rows(last)]) == pytest.approx(expected, abs=1e-9)
 
 

@@ -11,6 +11,7 @@ from circuits.flow import flow
 from circuits.pattern import NO_TERM, match, match_terms, parse_pattern
 from circuits.search import find_circuit, find_circuits, rank
 from tests.circuits.small_graphs import FEATURE, LOGIT, TOKEN, make_graph
+from tracer.errors import SettingError
 from tracer.schema import NodeKind
 
 NAMES = ["Dallas", "Texas", "Oakland", "California"]
@@ -109,6 +110,17 @@ def test_the_flow_stays_over_all_paths_when_hops_are_limited():
     circuit = find_circuit(pattern, two_cities(), min_hops=3)
     assert circuit is not None
     assert circuit.paths == [] and circuit.flow == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("settings", [{"sign": "minus"}, {"k": -1}, {"min_hops": 0}, {"min_hops": 3, "max_hops": 2}])
+def test_settings_are_refused_even_where_nothing_would_be_found(settings):
+    with pytest.raises(SettingError, match="expected"):
+        find_circuit(parse_pattern("nowhere -> Austin"), two_cities(), **settings)
+
+
+def test_no_paths_are_searched_when_none_are_asked_for():
+    circuit = find_circuit(parse_pattern("Dallas -> Austin"), two_cities(), k=0)
+    assert circuit is not None and circuit.paths == [] and circuit.flow > 0
 
 
 @st.composite
