@@ -213,8 +213,9 @@ class AttributionGraph:
         nodes = _complete_nodes(_read_table(url, NODES_FILE).to_pandas())
         table = _read_table(url, EDGES_FILE)
         try:
+            about["tokens"] = tuple(about["tokens"])
             columns = (table[name].to_numpy().astype(column.dtype) for name, column in EDGE_COLUMNS.items())
-            graph = cls(nodes, Edges(*columns), GraphMetadata(**about | {"tokens": tuple(about["tokens"])}))
+            graph = cls(nodes, Edges(*columns), GraphMetadata(**about))
         except (KeyError, TypeError) as error:
             raise GraphFormatError(
                 f"{url}: metadata or edges are not those of a saved graph ({error}); expected the fields of "

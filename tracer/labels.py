@@ -1,6 +1,7 @@
 """Labels: what the features of a dictionary are thought to mean, read from its labels.csv."""
 
 import os
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ LABELS_FILE = "labels.csv"
 WHERE = ("last", "earlier")  # measured at the last position of a prompt, or at one before it
 NEEDED = ("layer", "index", "where", "text")
 SCORES = {"f1": "F1", "precision": "precision", "recall": "recall"}  # column -> how a note calls it
-TYPES = {"layer": int, "index": int, "where": str, "text": str, "concept": str, "note": str}
+TYPES: dict[Hashable, type] = {"layer": int, "index": int, "where": str, "text": str, "concept": str, "note": str}
 OPTIONAL = ("concept", "min_activation", "precision", "recall", "f1", "n", "note")
 
 

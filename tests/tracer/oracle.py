@@ -147,11 +147,11 @@ def _detached(model: ReplacementModel) -> Iterator[dict]:
     for layer, block in enumerate(adapter.blocks):
         post = adapter.layout.mlp_post_norm if transcoders.write_hook == "hook_mlp_out" else None
         handles.append(block.get_submodule(post or adapter.layout.mlp).register_forward_hook(write(layer, block)))
-    modelling.eager_attention_forward = attention
+    setattr(modelling, "eager_attention_forward", attention)  # noqa: B010  pyright knows no such name of a module
     try:
         yield seen
     finally:
-        modelling.eager_attention_forward = eager
+        setattr(modelling, "eager_attention_forward", eager)  # noqa: B010
         for norm in forwards:
             del norm.forward
         for handle in handles:

@@ -23,7 +23,7 @@ CASES = {
 TOKENS = torch.tensor(PROMPT)
 
 
-@pytest.fixture(scope="module", params=CASES.values(), ids=CASES.keys())
+@pytest.fixture(scope="module", params=list(CASES.values()), ids=list(CASES))
 def model(request, tmp_path_factory):
     architecture, kind = request.param
     folder = tmp_path_factory.mktemp(architecture)

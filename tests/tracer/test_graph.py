@@ -222,7 +222,7 @@ def test_tables_of_another_graph_are_noticed(tmp_path):
     other = AttributionGraph.build(small_nodes(), np.array([2]), np.array([3]), np.array([9.0]), ABOUT)
     other.save(str(tmp_path / "b"))
     (tmp_path / "b" / "edges.parquet").rename(tmp_path / "a" / "edges.parquet")
-    with pytest.raises(GraphFormatError, match="content has the hash .* the graph was saved as"):
+    with pytest.raises(GraphFormatError, match=r"content has the hash .* the graph was saved as"):
         AttributionGraph.load(str(tmp_path / "a"))
 
 

@@ -111,7 +111,7 @@ def test_the_order_of_edges_does_not_matter(graph, order):
 
 
 def test_a_cycle_is_refused_with_the_likely_cause():
-    with pytest.raises(GraphFormatError, match="cycle.*not exchanged"):
+    with pytest.raises(GraphFormatError, match=r"cycle.*not exchanged"):
         influence(np.array([0, 1, 1]), np.array([1, 0, 2]), np.ones(3), np.array([0, 0, 1.0]))
 
 

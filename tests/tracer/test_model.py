@@ -1,6 +1,7 @@
 """Adapters check themselves, hooks never stay, and a model that cannot be traced is refused in one sentence."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -65,7 +66,7 @@ def test_norm_weights_read_the_wrong_way_are_noticed(tmp_path):
     """Gemma 2 stores norm weights minus one; an adapter that forgets it is caught by the replay."""
 
     class Forgetful(Gemma2Adapter):
-        layout = Layout(**vars(Gemma2Adapter.layout) | {"norm_offset": 0.0})
+        layout = replace(Gemma2Adapter.layout, norm_offset=0.0)
 
     good = load_model(write_model(tmp_path / "gemma", "gemma2"))
     with pytest.raises(UnsupportedModelError, match=r"Forgetful fails its check that the frozen linear map .*off by"):
@@ -74,7 +75,7 @@ def test_norm_weights_read_the_wrong_way_are_noticed(tmp_path):
 
 def test_a_forgotten_post_norm_is_noticed(tmp_path):
     class Forgetful(Gemma2Adapter):
-        layout = Layout(**vars(Gemma2Adapter.layout) | {"attention_post_norm": None})
+        layout = replace(Gemma2Adapter.layout, attention_post_norm=None)
 
     good = load_model(write_model(tmp_path / "gemma", "gemma2"))
     with pytest.raises(UnsupportedModelError, match="the frozen linear map"):
@@ -129,7 +130,7 @@ def test_no_hook_stays_behind_when_the_model_fails(llama):
 def test_the_model_without_eager_attention_is_told_so(llama):
     adapter = load_model(llama)
     adapter.model.set_attn_implementation("sdpa")
-    with pytest.raises(UnsupportedModelError, match="no pattern.*eager"):
+    with pytest.raises(UnsupportedModelError, match=r"no pattern.*eager"):
         adapter.observe(torch.tensor(PROMPT))
 
 

@@ -75,7 +75,8 @@ def test_the_bypass_is_stored_in_opposite_orientation_by_the_two_formats(tmp_pat
     folder = write_dictionary(tmp_path / "skip", Dictionary(cross_layer=cross_layer, skip=True))
     name, key = ("W_enc_1", "W_skip_1") if cross_layer else ("layer_1", "W_skip")
     stored = load_file(folder / f"{name}.safetensors")[key]
-    assert torch.equal(load_transcoders(folder).skip_DD(1), stored if cross_layer else stored.T)
+    skip_DD = load_transcoders(folder).skip_DD(1)
+    assert skip_DD is not None and torch.equal(skip_DD, stored if cross_layer else stored.T)
 
 
 def test_bf16_on_disk_is_computed_in_the_models_format(tmp_path, adapter):
