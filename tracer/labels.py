@@ -3,6 +3,7 @@
 import os
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -44,8 +45,8 @@ class Labels:
         path = Path(folder) / LABELS_FILE
         if not path.is_file():
             return cls()
-        table = _read_table(path)
-        return cls({(r["layer"], r["index"], r["where"]): _label(r) for r in table.to_dict("records")})
+        about = path.stat()
+        return cls(_by_feature(path, about.st_size, about.st_mtime_ns))
 
     def of(self, layer: int, index: int, *, last: bool, activation: float) -> tuple[str, str]:
         """Label and note of an active feature; empty texts where nothing is known of it.
@@ -57,6 +58,11 @@ class Labels:
         """
         label = self.by_feature.get((layer, index, WHERE[0] if last else WHERE[1]))
         return ("", "") if label is None or activation < label.min_activation else (label.text, label.note)
+
+
+@lru_cache(maxsize=8)  # many prompts are traced with one dictionary
+def _by_feature(path: Path, size: int, changed_ns: int) -> dict[tuple[int, int, str], Label]:
+    return {(r["layer"], r["index"], r["where"]): _label(r) for r in _read_table(path).to_dict("records")}
 
 
 def _read_table(path: Path) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """encode_prompt: a prompt as token ids that the model can take, or an error that says why not."""
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ def encode_prompt(prompt: str | Sequence[int], adapter: Adapter) -> Tensor:
     Raises:
         PromptError: The prompt is empty, too long, has a word or an id that the vocabulary lacks.
     """
-    ids = _encode_text(prompt, adapter) if isinstance(prompt, str) else [int(i) for i in prompt]
+    ids = _encode_text(prompt, adapter) if isinstance(prompt, str) else _token_ids(prompt)
     if not ids:
         raise PromptError("the prompt is empty; expected at least one token. Give a text or token ids.")
     n_vocab = len(adapter.unembed_VD)
@@ -40,19 +41,17 @@ def token_id(text: str, adapter: Adapter) -> int:
         PromptError: The text is not one token of the model.
     """
     tokenizer = _tokenizer(adapter, text)
+    if (token := _single(tokenizer, text)) is not None:
+        return token
     ids = tokenizer.encode(text, add_special_tokens=False)
-    if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
-        return ids[0]
-    spaced = tokenizer.encode(" " + text, add_special_tokens=False)
-    pieces = ", ".join(repr(token_text(i, adapter)) for i in ids) or "none"
-    remedy = f"Give {' ' + text!r}, with the space." if len(spaced) == 1 else "Give one of the model's tokens."
-    if tokenizer.unk_token_id in ids:
-        raise PromptError(
-            f"target token {text!r} is not in the vocabulary of {adapter.name}; expected one token. {remedy}"
-        )
-    raise PromptError(
-        f"target {text!r} is {len(ids)} tokens ({pieces}) for {adapter.name}; expected one token. {remedy}"
-    )
+    remedy = "Give one of the model's tokens."
+    if _single(tokenizer, " " + text) is not None:
+        remedy = f"Give {' ' + text!r}, with the space."
+    if _unknown(tokenizer) in ids:
+        seen = "not in the vocabulary"
+    else:
+        seen = f"{len(ids)} tokens ({', '.join(repr(token_text(i, adapter)) for i in ids) or 'none'})"
+    raise PromptError(f"target token {text!r} is {seen} of {adapter.name}; expected one token. {remedy}")
 
 
 def token_text(token: int, adapter: Adapter) -> str:
@@ -73,7 +72,7 @@ def _encode_text(text: str, adapter: Adapter) -> list[int]:
     tokenizer = _tokenizer(adapter, text)
     encoding = tokenizer(text)
     ids = list(encoding["input_ids"])
-    if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in ids:
+    if _unknown(tokenizer) in ids:
         raise PromptError(
             f"{_unknown_word(text, ids, encoding, tokenizer)!r} is not in the vocabulary of {adapter.name}; expected "
             "words that the model knows. Choose another word, or see the model card."
@@ -81,6 +80,31 @@ def _encode_text(text: str, adapter: Adapter) -> list[int]:
     if ids and ids[0] not in tokenizer.all_special_ids and tokenizer.bos_token_id is not None:
         ids.insert(0, tokenizer.bos_token_id)  # its id may be 0
     return ids
+
+
+def _token_ids(prompt: Sequence[int]) -> list[int]:
+    ids = []
+    for at, token in enumerate(prompt):
+        try:
+            ids.append(index(token))
+        except TypeError:
+            raise PromptError(
+                f"the prompt holds {token!r} at position {at}; expected a text, or a sequence of token ids. "
+                "Trace several texts one by one."
+            ) from None
+    return ids
+
+
+def _single(tokenizer: Any, text: str) -> int | None:
+    """The token that this text is, if it is one."""
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    return ids[0] if len(ids) == 1 and ids[0] != _unknown(tokenizer) else None
+
+
+def _unknown(tokenizer: Any) -> int | None:
+    """Id that stands for what the vocabulary lacks; many tokenizers have none, or name the first token there."""
+    unknown = tokenizer.unk_token_id
+    return None if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id) else unknown
 
 
 def _tokenizer(adapter: Adapter, text: str) -> Any:

@@ -22,6 +22,7 @@ from tests.tracer.small import (
 from tracer import AttributionGraph, TraceConfig
 from tracer.errors import DictionaryError, PromptError
 from tracer.influence import influence
+from tracer.prompt import token_id
 from tracer.schema import NodeKind, node_id
 from tracer.targets import output_targets
 
@@ -181,6 +182,23 @@ def test_progress_is_told(model):
     assert {step[1:] for step in traced} == {(n_features, "features traced")}
 
 
+@pytest.mark.parametrize(("dtype", "off"), [("float64", 1e-5), ("bfloat16", 0.1)])
+def test_other_number_formats_give_nearly_the_same_effects(folder, graph, dtype, off):
+    """Of the outputs on tokens and errors, which are nodes in every format."""
+    other = tracer.attribute(TEXT, tracer.load(folder / "tiny", folder / "clt", dtype=dtype))
+    assert other.metadata.provenance["config"]["dtype"] == dtype
+
+    def effects(of):
+        ids = of.nodes["node_id"].to_numpy()
+        return dict(zip(zip(ids[of.edges.source], ids[of.edges.target], strict=True), of.edges.effect, strict=True))
+
+    ours, theirs = effects(graph), effects(other)
+    pairs = [pair for pair in ours.keys() & theirs.keys() if pair[0][0] == "E" and pair[1][0] == str(N_LAYERS + 1)]
+    assert len(pairs) > 20
+    one, two = (np.array([of[pair] for pair in pairs]) for of in (ours, theirs))
+    assert np.linalg.norm(one - two) < off * np.linalg.norm(one)
+
+
 # ---------------------------------------------------------------- choosing features
 
 
@@ -331,6 +349,7 @@ def test_a_model_without_tokenizer_is_traced_by_ids(tmp_path):
         (" \n", "the prompt is empty"),
         ([], "the prompt is empty; expected at least one token"),
         ([2, 64], "token id 64 at position 1 is out of range; tiny has ids 0 to 63"),
+        (["the", "capital"], "the prompt holds 'the' at position 0; expected a text, or a sequence of token ids"),
         ([-1], "token id -1 at position 0 is out of range"),
         ([2] * 33, "the prompt has 33 tokens; tiny can read 32. Shorten the prompt"),
         ("the capital of Atlantis is", "'Atlantis' is not in the vocabulary of tiny"),
@@ -345,15 +364,31 @@ def test_a_prompt_that_cannot_be_traced_is_refused_before_any_work(model, monkey
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Austin Texas", r"target 'Austin Texas' is 2 tokens \('Austin', 'Texas'\) for tiny; expected one token"),
-        ("", r"target '' is 0 tokens \(none\)"),
-        ("Atlantis", "target token 'Atlantis' is not in the vocabulary of tiny"),
+        ("Austin Texas", r"target token 'Austin Texas' is 2 tokens \('Austin', 'Texas'\) of tiny; expected one token"),
+        ("", r"target token '' is 0 tokens \(none\)"),
+        ("Atlantis", "target token 'Atlantis' is not in the vocabulary of tiny; expected one token. Give one of the"),
     ],
 )
 def test_a_target_that_is_not_one_token_is_refused_before_any_work(model, monkeypatch, text, message):
     monkeypatch.setattr(type(model), "linearise", lambda *_: pytest.fail("work was done"))
     with pytest.raises(PromptError, match=message):
         tracer.attribute(TEXT, model, TraceConfig(target_tokens=(text,)))
+
+
+def test_a_target_that_lacks_its_space_is_told_so(model, tmp_path):
+    from tokenizers import Tokenizer
+    from tokenizers.models import Unigram
+    from tokenizers.pre_tokenizers import Metaspace
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = Tokenizer(Unigram([("<unk>", 0.0), ("▁Austin", -1.0), ("Aus", -1.0), ("tin", -1.0)], unk_id=0))
+    pieces.pre_tokenizer = Metaspace(prepend_scheme="never")
+    adapter = type(model.adapter)(
+        model.adapter.model, PreTrainedTokenizerFast(tokenizer_object=pieces), "tiny", tmp_path
+    )
+    assert token_id(" Austin", adapter) == 1
+    with pytest.raises(PromptError, match=r"'Austin' is 2 tokens \('Aus', 'tin'\).* Give ' Austin', with the space"):
+        token_id("Austin", adapter)
 
 
 def test_broken_labels_are_refused_before_any_work(folder, model, monkeypatch):
