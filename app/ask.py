@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
-from urllib.parse import urlencode
+from typing import Any
 
 ARROW = " -> "
 SIGNS = ("any", "positive")
@@ -40,19 +40,15 @@ class Question:
         steps = [f"*{text.strip('*')}*" if at == step else text for at, text in enumerate(self.steps)]
         return replace(self, pattern=ARROW.join(steps))
 
-    def params(self) -> dict[str, str | list[str]]:
+    def params(self) -> dict[str, Any]:
         """As query parameters; what is at its default is left out.
 
         >>> Question("a -> b", ("ab12",), k=3).params()
         {'p': 'a -> b', 'in': ['ab12'], 'k': '3'}
         """
-        given: dict[str, str | list[str]] = {"p": self.pattern, "in": list(self.graph_ids)}
+        given: dict[str, Any] = {"p": self.pattern, "in": list(self.graph_ids)}
         given |= {"k": str(self.k) if self.k != 5 else "", "sign": self.sign if self.sign != "any" else ""}
         return {name: value for name, value in given.items() if value}
-
-    def link(self) -> str:
-        """The address of the page with this question."""
-        return "/circuits?" + urlencode(self.params(), doseq=True)
 
 
 def split_steps(text: str) -> list[str]:

@@ -14,7 +14,6 @@ from app.wire import pack_graph
 from circuits.pattern import match, parse_pattern
 from ingest.bolt import Rows
 from ingest.library import Library, default_library
-from ingest.queries import Query, read_queries
 from ingest.search import cypher_behind, search_circuits
 from ingest.store import GraphStore, open_store
 from tracer.graph import AttributionGraph
@@ -114,12 +113,6 @@ def waypoint_counts(pattern: str, versions: tuple[tuple[str, str], ...]) -> list
         (waypoint.text, int((column > 0).sum()), int(column.sum()))
         for waypoint, column in zip(parsed, counts.T, strict=True)
     ]
-
-
-@st.cache_data(show_spinner=False)
-def saved_queries() -> dict[str, Query]:
-    """The queries of cypher/explore, by name."""
-    return read_queries("explore")
 
 
 @st.cache_data(ttl=KEPT_ROWS_S, max_entries=KEPT_ANSWERS, show_spinner="Running…", show_time=True)

@@ -32,14 +32,13 @@ def node_name(node: Mapping[str, Any]) -> str:
     return label or "␣"
 
 
-def mini_path(nodes: Sequence[Mapping[str, Any]], edges: Sequence[Mapping[str, Any]], theme: str, width: int) -> str:
+def mini_path(nodes: Sequence[Mapping[str, Any]], edges: Sequence[Mapping[str, Any]], theme: str) -> str:
     """A path as a data URI: a chip per node, arrows coloured by sign and as wide as the share.
 
     Args:
         nodes: With kind, label, node_id, layer.
         edges: With effect and share, one less than nodes.
         theme: "light" or "dark".
-        width: Pixels; the picture is padded to it, so that a table shows it from the left, or made larger if need be.
     """
     colours, x, parts = COLOURS[theme], 2.0, []
     for node, edge in zip(nodes, [*edges, None], strict=True):
@@ -48,7 +47,7 @@ def mini_path(nodes: Sequence[Mapping[str, Any]], edges: Sequence[Mapping[str, A
         if edge is not None:
             parts.append(_arrow(edge, x, colours))
             x += ARROW
-    full = max(round(x) + 4, width)
+    full = round(x) + 4
     picture = f'<svg xmlns="http://www.w3.org/2000/svg" width="{full}" height="{HEIGHT}" viewBox="0 0 {full} {HEIGHT}">'
     return "data:image/svg+xml;utf8," + urllib.parse.quote(picture + "".join(parts) + "</svg>")
 

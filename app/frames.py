@@ -10,15 +10,13 @@ import pandas as pd
 from app.figures import mini_path, node_name
 from app.graphlist import prompt_text
 
-PATH_WIDTH = 540  # pixels
-
 
 def circuits_frame(rows: Sequence[Mapping[str, Any]], theme: str) -> pd.DataFrame:
     """Circuits, one row a graph: picture of the strongest path, flow and strength in %, prompt, link into the graph."""
     return pd.DataFrame(
         [
             {
-                "circuit": mini_path(row["paths"][0]["nodes"], row["paths"][0]["edges"], theme, PATH_WIDTH),
+                "circuit": mini_path(row["paths"][0]["nodes"], row["paths"][0]["edges"], theme),
                 "flow": 100 * row["flow"],
                 "prompt": prompt_text(row["prompt"]),
                 "binding": binding_text(row["binding"]),
@@ -107,7 +105,7 @@ def records_frame(columns: Sequence[str], records: Sequence[Mapping[str, Any]]) 
     """What a query returned; nodes, lists and maps are written as text, so that a table can show them."""
     frame = pd.DataFrame([list(record.values()) for record in records], columns=list(columns))
     for column in frame.columns:
-        if frame[column].map(lambda value: isinstance(value, dict | list)).any():
+        if any(isinstance(value, dict | list) for value in frame[column]):
             frame[column] = pd.Series([_readable(value) for value in frame[column]], dtype=object)
     return frame
 
@@ -174,5 +172,4 @@ def _readable(value: Any) -> str | None:
 
 
 def _place(node: Mapping[str, Any]) -> str:
-    where = f" (L{node['layer']}, position {node['position']})" if node["kind"] == "feature" else ""
-    return node_name(node) + where
+    return node_name(node) + (f" · L{node['layer']}" if node["kind"] == "feature" and node["label"] else "")

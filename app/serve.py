@@ -1,5 +1,6 @@
 """The dashboard's server: Streamlit with our own routes in the same process, and how to start it."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -22,8 +23,10 @@ SETTINGS = {  # as flags, because a person's own Streamlit settings must not tur
     "server.fileWatcherType": "none",
     "runner.magicEnabled": "false",
     "client.toolbarMode": "viewer",
+    "client.showErrorLinks": "false",
 }
 START_LIMIT_S = 60  # seconds to wait for the page before opening it; a cold laptop needs ten
+STOP_LIMIT_S = 10
 
 # Streamlit takes a folder `pages` for the old way of making pages: a link to one would run it without main.py.
 PagesManager.uses_pages_directory = False
@@ -45,17 +48,25 @@ def launch(port: int = 8501, host: str = "127.0.0.1", open_browser: bool = True)
     """
     _check_free(port, host)
     page = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what follows below runs then as well
     process = subprocess.Popen(command(port, host))
     if open_browser:
         threading.Thread(target=_open_when_ready, args=(page, process), daemon=True).start()
     try:
         return process.wait()
-    except KeyboardInterrupt:  # the child got the signal as well and is closing
-        try:
-            return process.wait(timeout=10) and 0
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return 0
+    except KeyboardInterrupt:  # Ctrl-C reached the child as well, which is closing
+        return 0
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Let the server close, and make sure that it is gone."""
+    process.terminate()
+    try:
+        process.wait(timeout=STOP_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _check_free(port: int, host: str) -> None:

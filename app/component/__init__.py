@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import streamlit as st
+from streamlit.components.v2 import component
 
 HERE = Path(__file__).parent
 MODULES = HERE / "js"
@@ -55,4 +55,4 @@ def _address(module: str) -> str:
 def _mount(name: str) -> Any:
     """Register a component once per process; several on one page share it."""
     script, style = (HERE / "mount.js").read_text(), (HERE / "style.css").read_text()
-    return st.components.v2.component(name, js=script, css=style)
+    return component(name, js=script, css=style)

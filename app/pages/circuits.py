@@ -20,7 +20,7 @@ SIGN_NAMES = {"any": "all effects", "positive": "promoting effects only"}
 STEPS, PATTERN = "Steps", "Pattern"
 WORDS = (
     "A word fits tokens and outputs that are this word, and labels that contain it; `*` and `?` are wildcards, quotes "
-    "mean exactly this text, `20_15589` is a feature by layer and index."
+    "mean exactly this text, `20_15589` is a feature by layer and index, `{city}` a role: any one of its terms."
 )
 
 
@@ -70,7 +70,7 @@ def ask(question: Question, by_id: dict[str, Any]) -> Question:
             format_func=lambda graph_id: caption(by_id[graph_id]), placeholder=f"All {len(by_id)} graphs",
         )  # fmt: skip
         sign = kind.selectbox(
-            "Count", SIGNS, index=SIGNS.index(question.sign), format_func=SIGN_NAMES.get, key=f"sign {key}"
+            "Count", SIGNS, index=SIGNS.index(question.sign), format_func=SIGN_NAMES.__getitem__, key=f"sign {key}"
         )
         k = number.number_input("Paths each", 1, MOST_PATHS, question.k, key=f"k {key}")
         if go.form_submit_button(
@@ -153,12 +153,12 @@ def show_summary(answer: cached.Answer, n_graphs: int) -> None:
 def show_table(rows: list[dict[str, Any]]) -> int:
     """All circuits found; gives the number of the selected one, the first if none is."""
     frame = circuits_frame(rows, theme())
-    if not frame["binding"].any():
+    if not any(row["binding"] for row in rows):
         frame = frame.drop(columns="binding")
     columns = {
-        "circuit": st.column_config.ImageColumn("Strongest path", width=560),
+        "circuit": st.column_config.ImageColumn("Strongest path", width=560, alignment="left"),
         "flow": st.column_config.ProgressColumn(
-            "Flow", format="%.2f%%", min_value=0, max_value=float(frame["flow"].max()),
+            "Flow", format="%.2f%%", min_value=0, max_value=100 * max(row["flow"] for row in rows),
             help="Sum of the strengths of all paths that visit the steps in order; the strength of a path is the "
             "product of its links' shares",
         ),
@@ -181,7 +181,7 @@ def show_circuit(row: dict[str, Any]) -> None:
     st.markdown(f"##### {escaped(prompt_text(row['prompt']))}")
     facts = [f"flow {100 * row['flow']:.3g} %", f"the {len(row['paths'])} strongest paths carry {carried:.0%} of it"]
     st.caption(escaped(" · ".join([*facts, *bindings(row)])))
-    picture, side = st.columns([3, 2])
+    picture, side = st.columns([1, 1])
     with picture:
         net(*path_picture(row["paths"]), key="paths")
     with side:
@@ -200,6 +200,8 @@ def show_path(row: dict[str, Any]) -> None:
         "pages/graph.py", label="Open in graph", icon=":material/account_tree:", query_params=graph_params(row, rank)
     )
     columns = {
+        "from": st.column_config.TextColumn(width="medium"),
+        "to": st.column_config.TextColumn(width="medium"),
         "share": st.column_config.ProgressColumn(
             "share", format="%.1f%%", min_value=0, max_value=100, help="Part of the input of the node it goes to"
         ),
@@ -232,7 +234,11 @@ def show_why_nothing(question: Question, versions: tuple[tuple[str, str], ...]) 
     with st.container(border=True):
         st.markdown("##### No graph has this circuit")
         for at, (text, graphs, nodes) in enumerate(counts):
-            found = f"{nodes:,} nodes in {graphs} of {len(versions)} graphs" if graphs else "**nothing fits this step**"
+            found = (
+                f"{counted(nodes, 'node')} in {graphs} of {len(versions)} graphs"
+                if graphs
+                else "**nothing fits this step**"
+            )
             st.markdown(f"{at + 1}. `{text}`: {found}")
         if not missing:
             st.markdown("Every step fits somewhere, but no path visits them in this order in one graph.")
@@ -240,6 +246,11 @@ def show_why_nothing(question: Question, versions: tuple[tuple[str, str], ...]) 
             for label, other in looser(question, missing or list(range(1, len(counts) - 1))):
                 if st.button(label, key=f"looser {label}"):
                     go_to(other)
+
+
+def counted(number: int, word: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
 def looser(question: Question, steps: list[int]) -> list[tuple[str, Question]]:

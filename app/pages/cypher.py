@@ -12,7 +12,7 @@ from app.component import net
 from app.frames import node_link, records_frame, returned_picture
 from app.graphlist import caption
 from app.params import Blank, blanks_of, query_params, value_of
-from ingest.queries import Query
+from ingest.queries import Query, read_queries
 from tracer.errors import QueryError
 
 MAX_ROWS = 1000
@@ -23,11 +23,11 @@ TABLE, GRAPH = "Table", "Graph"
 
 
 def main() -> None:
-    queries = cached.saved_queries()
+    queries = read_queries("explore")
     take_over_address(queries)
     side, middle = st.columns([1.2, 4.2], gap="medium")
     with middle:
-        text = st.text_area("Query", key="cypher_text", height=230, label_visibility="collapsed")
+        text = st.text_area("Query", key="cypher_text", height="content", label_visibility="collapsed")
         query = next((query for query in queries.values() if query.text == text.strip()), None)
         if query:
             st.caption(query.purpose)
@@ -86,7 +86,8 @@ def show_answer(text: str, blanks: list[Blank], values: dict[str, str]) -> None:
         return
     if any(not values[blank.name] for blank in blanks):
         missing = next(blank for blank in blanks if not values[blank.name])
-        st.info(f"Fill in ${missing.name}, then run. {missing.meaning}".strip(), icon=":material/edit:")
+        wanted = f"Fill in ${missing.name}" + (f": {missing.meaning}" if missing.meaning else "")
+        st.info(f"{wanted}.", icon=":material/edit:")
         return
     try:
         params = {blank.name: value_of(blank, values[blank.name]) for blank in blanks}

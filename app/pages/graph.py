@@ -36,10 +36,11 @@ def choose_graph(rows: list[dict[str, Any]]) -> dict[str, Any]:
         state.chosen_graph = named
     elif state.get("chosen_graph") not in by_id:
         state.chosen_graph = rows[0]["graph_id"]
-    chosen = st.selectbox(
+    st.selectbox(
         "Prompt", list(by_id), key="chosen_graph", format_func=lambda graph_id: caption(by_id[graph_id]),
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
+    chosen = state.chosen_graph
     if chosen != named:
         st.query_params.from_dict({"g": chosen})
     state.graph_in_address = st.query_params["g"]

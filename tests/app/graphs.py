@@ -25,7 +25,7 @@ def capital_graph(city: str = "Dallas", region: str = "Texas", answer: str = "Au
         ("4_22_3", "logit", 3, 3, 22, " <b>other</b>", "", np.nan, 0.2, 0.2, True),
     ]
     columns = ["node_id", "kind", "layer", "position", "index", "label", "label_note", "activation", "influence"]
-    nodes = pd.DataFrame(rows, columns=[*columns, "probability", "kept"])
+    nodes = pd.DataFrame(rows, columns=[*columns, "probability", "kept"])  # pyright: ignore[reportArgumentType]
     row = {node_id: at for at, node_id in enumerate(nodes["node_id"])}
     edges = [  # source, target, effect, kept
         ("E_13_2", "0_7_2", 4.0, True), ("E_11_0", "0_7_2", -1.0, True),
@@ -41,5 +41,5 @@ def capital_graph(city: str = "Dallas", region: str = "Texas", answer: str = "Au
         f"{city.lower()}-demo", f"<bos> the {city} is", ("<bos>", " the", f" {city}", " is"), "tiny", "tiny/hand", 3,
         replacement_score=0.75, completeness_score=0.875,
     )  # fmt: skip
-    ends = [np.array([row[name] for name in names]) for names in (source, target)]
-    return AttributionGraph.build(nodes, *ends, np.array(effect), about, np.array(kept))
+    start, end = (np.array([row[name] for name in names]) for names in (source, target))
+    return AttributionGraph.build(nodes, start, end, np.array(effect), about, np.array(kept))

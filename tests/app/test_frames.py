@@ -1,6 +1,9 @@
 """Rows become tables and pictures without losing or inventing anything."""
 
+import math
 import urllib.parse
+
+import pytest
 
 from app.figures import mini_path
 from app.frames import (
@@ -35,11 +38,9 @@ def test_the_flat_table_has_one_row_a_path_and_strength_is_the_product_of_its_sh
     row = circuit_row()
     table = circuits_table([row])
     assert len(table) == len(row["paths"])
-    for _, line in table.iterrows():
-        product = 1.0
-        for share in line["shares"].split():
-            product *= float(share)
-        assert abs(product - line["strength"]) < 1e-5
+    for shares, strength in zip(table["shares"], table["strength"], strict=True):
+        product = math.prod(float(share) for share in shares.split())
+        assert product == pytest.approx(strength, rel=1e-4)
 
 
 def test_the_edges_of_a_path_follow_each_other():
@@ -50,7 +51,7 @@ def test_the_edges_of_a_path_follow_each_other():
 
 def test_a_picture_escapes_labels_and_colours_by_sign():
     node = {"kind": "feature", "label": "<script>&", "node_id": "1_2_3", "layer": 1}
-    svg = urllib.parse.unquote(mini_path([node, node], [{"effect": -1.0, "share": 0.2}], "light", 10))
+    svg = urllib.parse.unquote(mini_path([node, node], [{"effect": -1.0, "share": 0.2}], "light"))
     assert "<script>" not in svg and "&lt;script&gt;&amp;" in svg
     assert "#d9480f" in svg and "#1f6feb" not in svg
 

@@ -8,6 +8,7 @@ import { clamp, percent, plural, signed, signedPercent } from "./text.js";
 import { arrange, coverage, linksOf, unitsOf } from "./units.js";
 
 const STILL = 4; // pixels
+const FEW_LINKS = 24; // so many are all drawn; of more, those are that are worth it
 const WORTH_DRAWING = 0.05; // of the strongest link
 
 export class CircuitPane {
@@ -107,7 +108,8 @@ export class CircuitPane {
 
   #draw() {
     const { theme } = this.view, most = Math.max(0.05, ...this.links.map((link) => Math.abs(link.share)));
-    const shown = this.links.filter((link) => Math.abs(link.share) > Math.max(0.004, most * WORTH_DRAWING));
+    const least = this.links.length > FEW_LINKS ? most * WORTH_DRAWING : 0;
+    const shown = this.links.filter((link) => Math.abs(link.share) >= least);
     const title = ({ from, to, share, effect }) => `${from.name} → ${to.name}: ${signedPercent(share)} of the input, effect ${signed(effect, 3)}`;
     this.lines.replaceChildren(...shown.map((link) => linkLine(link, most, theme, title(link))));
   }

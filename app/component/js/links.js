@@ -11,6 +11,6 @@ export function linkLine({ from, to, share }, most, theme, title) {
   const stroke = share == null ? theme.faint : share > 0 ? theme.pos : theme.neg;
   return svg("path", {
     d: `M${from.X},${y1}C${from.X},${y1 - bend} ${to.X},${y2 + bend} ${to.X},${y2}`, fill: "none", stroke,
-    "stroke-linecap": "round", "stroke-opacity": 0.16 + 0.62 * z, "stroke-width": 0.8 + 5 * z,
+    "stroke-linecap": "round", "stroke-opacity": 0.25 + 0.53 * z, "stroke-width": 1 + 4.8 * z,
   }, svg("title", {}, title));
 }

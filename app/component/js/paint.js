@@ -4,7 +4,7 @@ import { ERROR, FEATURE, OUTPUT, TOKEN } from "./graph.js";
 import { Marks } from "./marks.js";
 
 const BACKDROP = 1400; // links behind the graph: more is grey fog
-const MOST_EDGES = 500, MOST_HOVERED = 60;
+const MOST_EDGES = 500, MOST_HOVERED = 60, FEW_EDGES = 40;
 const SHADES = [[0, 0.15, 0.13], [0.15, 0.5, 0.06], [0.5, 1, 0.03]]; // from, to (of the strongest links), opacity
 
 export class Painter {
@@ -91,10 +91,11 @@ export class Painter {
   drawFront() {
     const c = this.#clear(this.front), { related, theme } = this.view;
     const edges = [...related.edges].sort((a, b) => Math.abs(a[1]) - Math.abs(b[1])).slice(-MOST_EDGES);
+    const faintest = edges.length > FEW_EDGES ? 0.08 : 0.3; // a few links can all be seen
     this.#clipped(c, () => {
       for (const [e, value] of edges) {
         const z = Math.min(1, Math.abs(value) / related.most);
-        c.globalAlpha = 0.08 + 0.77 * z ** 0.75;
+        c.globalAlpha = faintest + (0.85 - faintest) * z ** 0.75;
         c.lineWidth = 0.5 + 3.6 * z ** 0.8;
         this.#edge(c, e, value > 0 ? theme.pos : theme.neg);
       }

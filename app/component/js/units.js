@@ -67,8 +67,10 @@ function rowsOf(units, width, height) {
   const tokens = units.filter((unit) => unit.level < 0), outputs = units.filter((unit) => unit.level === 999);
   const inner = units.filter((unit) => unit.level >= 0 && unit.level < 999).sort((a, b) => a.level - b.level);
   const room = clamp(1, 7, Math.floor((height - 40) / ROW)) - (tokens.length > 0) - (outputs.length > 0);
+  const levels = new Set(inner.map((unit) => unit.level)).size, middle = [];
   const across = Math.max(2, Math.min(Math.floor((width - 40) / BOX), Math.ceil(1.2 * Math.sqrt(inner.length))));
-  const size = Math.ceil(inner.length / clamp(1, Math.max(1, room), Math.ceil(inner.length / across))), middle = [];
+  const fitted = Math.ceil(inner.length / clamp(1, Math.max(1, room), Math.ceil(inner.length / across)));
+  const size = levels <= room ? 1 : fitted; // a row a layer, where there is room for it
   for (const unit of inner) {
     const row = middle.at(-1);
     if (!row || (row.length >= size && row.at(-1).level !== unit.level)) middle.push([unit]);

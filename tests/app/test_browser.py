@@ -1,0 +1,272 @@
+"""What a person does with mouse and keyboard, in a real browser on the real server and database."""
+
+import re
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
+
+PATH = ["E_13_2", "0_7_2", "1_4_3", "4_21_3"]  # Dallas -> cities of Texas -> Texas -> Austin
+
+
+def open_graph(page: Page, query: str = "g=dallas-demo") -> Locator:
+    page.goto(f"/?{query}")
+    graph = page.locator(".ag[data-ready]")
+    expect(graph).to_be_visible(timeout=30_000)
+    return graph
+
+
+def place_of(page: Page, node_id: str) -> list[float]:
+    """Where a node is on the page, in pixels."""
+    return page.locator(".ag").evaluate(
+        """(root, id) => { const v = root.view, i = v.graph.rowOf.get(id), box = v.stage.getBoundingClientRect();
+        return [box.x + v.camera.screenX(i), box.y + v.camera.screenY(i)]; }""",
+        node_id,
+    )
+
+
+def seen(page: Page, what: str) -> Any:
+    """A value of the view in the browser, e.g. `state.sel`."""
+    return page.locator(".ag").evaluate(f"root => root.view.{what}")
+
+
+def test_a_click_selects_reaches_python_and_stands_in_the_address(page: Page):
+    open_graph(page)
+    page.mouse.click(*place_of(page, "1_4_3"))
+    expect(page.locator(".rail .title")).to_have_text("Texas")
+    expect(page).to_have_url(re.compile(r"g=dallas-demo&sel=1_4_3"))  # Python writes it
+
+
+def test_the_connections_of_a_node_are_its_links_by_share(page: Page):
+    open_graph(page, "g=dallas-demo&sel=1_4_3")
+    inputs = page.locator(".rail .list").first
+    expect(inputs.locator(".row")).to_have_count(2)
+    expect(inputs.locator(".row").first).to_contain_text("cities of Texas")
+    expect(inputs.locator(".row .value")).to_have_text(["+75%", "+25%"])
+    expect(page.locator(".detail")).to_contain_text("F1 0.95, n=80")
+
+
+def test_the_part_that_was_pruned_away_is_told(page: Page):
+    open_graph(page, "g=dallas-demo&sel=2_5_3")
+    expect(page.locator(".legend")).to_contain_text("17% pruned away")
+
+
+def test_a_click_on_a_connection_goes_there(page: Page):
+    open_graph(page, "g=dallas-demo&sel=1_4_3")
+    page.locator(".rail .row", has_text="Austin").last.click()
+    expect(page.locator(".rail .title")).to_have_text("Austin")
+
+
+def test_the_tooltip_names_the_nearest_node_within_thirty_pixels(page: Page):
+    open_graph(page)
+    x, y = place_of(page, "0_7_2")
+    page.mouse.move(x + 20, y + 8)
+    expect(page.locator(".tip")).to_contain_text("cities of Texas")
+    expect(page.locator(".tip")).to_contain_text("activation 3.50")
+    page.mouse.move(x + 60, y + 45)
+    expect(page.locator(".tip.on")).to_have_count(0)
+
+
+def test_keys_walk_and_pin_and_the_address_brings_it_all_back(page: Page):
+    open_graph(page, "g=dallas-demo&sel=1_4_3").focus()
+    page.keyboard.press("p")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("p")
+    expect(page.locator(".circuit .box")).to_have_count(2)
+    expect(page).to_have_url(re.compile("sel=0_7_2&pins=1_4_3%2C0_7_2"))
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    expect(page.locator(".circuit .box")).to_have_count(2, timeout=20_000)
+    assert seen(page, "state.sel") == "0_7_2"
+
+
+def test_back_in_the_browser_brings_the_view_back(page: Page):
+    open_graph(page)
+    page.mouse.click(*place_of(page, "1_4_3"))
+    expect(page).to_have_url(re.compile("sel=1_4_3"))
+    page.mouse.click(*place_of(page, "0_7_2"))
+    expect(page).to_have_url(re.compile("sel=0_7_2"))
+    page.go_back()
+    expect(page.locator(".rail .title")).to_have_text("Texas")
+
+
+def test_undo_takes_back_a_pin(page: Page):
+    open_graph(page, "g=dallas-demo&sel=1_4_3").focus()
+    page.keyboard.press("p")
+    expect(page.locator(".circuit .box")).to_have_count(1)
+    page.keyboard.press("Control+z")
+    expect(page.locator(".circuit .box")).to_have_count(0)
+
+
+def test_a_linked_path_shows_nodes_that_pruning_dropped(page: Page):
+    open_graph(page, "g=dallas-demo&pins=E_13_2,1_9_2,2_5_3")
+    expect(page.locator(".circuit .box")).to_have_count(3)
+    expect(page.locator(".circuit path")).to_have_count(3)
+
+
+def test_a_link_to_a_node_that_is_not_there_says_so(page: Page):
+    open_graph(page, "g=dallas-demo&pins=E_13_2,9_9_9")
+    expect(page.locator(".remark")).to_have_text("1 node of this link is not in the pruned graph")
+
+
+def test_an_unknown_graph_is_named_and_another_one_shown(page: Page):
+    open_graph(page, "g=nothing-like-this")
+    expect(page.get_by_text("There is no graph 'nothing-like-this' here")).to_be_visible()
+
+
+def test_all_paths_lists_what_is_upstream(page: Page):
+    open_graph(page)
+    page.get_by_role("button", name="All paths").click()
+    expect(page.locator(".rail h5").first).to_contain_text("Upstream")
+    expect(page.locator(".rail .row", has_text="Dallas").first).to_be_visible()
+    expect(page).to_have_url(re.compile("mode=paths"))
+
+
+def test_filters_that_hide_everything_can_be_reset(page: Page):
+    open_graph(page)
+    page.get_by_role("slider", name="Influence").fill("10")
+    expect(page.get_by_text("No feature passes these filters")).to_be_visible()
+    page.get_by_role("button", name="Reset").click()
+    expect(page.get_by_text("No feature passes these filters")).to_be_hidden()
+    assert seen(page, "state.thr") == 1
+
+
+def test_errors_can_be_hidden(page: Page):
+    open_graph(page).focus()
+    page.keyboard.press("e")
+    expect(page.locator(".status")).to_contain_text("9 of 10 nodes")
+    expect(page).to_have_url(re.compile("err=0"))
+
+
+def test_find_goes_through_the_matches(page: Page):
+    open_graph(page).focus()
+    page.keyboard.press("/")
+    page.keyboard.type("texas")
+    expect(page.locator(".status")).to_contain_text("2 matches")
+    page.keyboard.press("Enter")
+    expect(page.locator(".rail .title")).to_have_text("cities of Texas")
+    page.keyboard.press("Enter")
+    expect(page.locator(".rail .title")).to_have_text("Texas")
+
+
+def test_a_circuit_is_suggested_for_the_output(page: Page):
+    open_graph(page)
+    page.get_by_role("button", name="Suggest a circuit for “Austin”").click()
+    expect(page.locator(".circuit .box.output")).to_have_text(re.compile("Austin"))
+    expect(page.locator(".circuit path")).not_to_have_count(0)
+
+
+def test_control_and_wheel_zoom_and_zero_fits(page: Page):
+    graph = open_graph(page)
+    page.mouse.move(*place_of(page, "1_4_3"))
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -400)
+    page.keyboard.up("Control")
+    assert seen(page, "camera.k") > 2
+    graph.focus()
+    page.keyboard.press("0")
+    assert seen(page, "camera.k") == 1
+
+
+def test_labels_are_text_and_never_markup(page: Page):
+    open_graph(page, "g=dallas-demo&sel=4_22_3")
+    expect(page.locator(".rail .title")).to_have_text("<b>other</b>")
+    expect(page.locator(".rail .title b")).to_have_count(0)
+
+
+def test_a_graph_that_cannot_be_loaded_says_why_and_can_be_tried_again(page: Page):
+    reason = "the disk is on fire."
+    page.route("**/throughline/graph/*", lambda route: route.fulfill(status=503, json={"error": reason}))
+    page.goto("/?g=dallas-demo")
+    expect(page.get_by_text(reason)).to_be_visible(timeout=30_000)
+    page.unroute("**/throughline/graph/*")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".ag[data-ready]")).to_be_visible()
+
+
+def test_the_picture_can_be_downloaded(page: Page):
+    open_graph(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG").click()
+    assert download.value.suggested_filename == "dallas-demo.png"
+    assert download.value.path().read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_dark_theme_reaches_the_canvas(page: Page):
+    page.emulate_media(color_scheme="dark")
+    open_graph(page)
+    expect(page.locator(".ag.dark")).to_have_count(1)
+    assert seen(page, "theme.bg") == "rgb(17, 19, 23)"
+
+
+def test_the_form_finds_circuits_and_opens_one_in_its_graph(page: Page):
+    page.goto("/circuits")
+    page.get_by_role("textbox", name="From").fill("Dallas")
+    page.get_by_role("textbox", name="Through").fill("Texas")
+    page.get_by_role("textbox", name="To").fill("Austin")
+    page.get_by_role("textbox", name="To").press("Control+Enter")
+    expect(page.get_by_text("1 of 2 graphs")).to_be_visible(timeout=30_000)
+    expect(page).to_have_url(re.compile(r"p=Dallas\+-%3E\+Texas\+-%3E\+Austin"))
+    expect(page.locator(".net .box")).not_to_have_count(0)
+    page.get_by_role("link", name="Open in graph").click()
+    expect(page.locator(".circuit .box")).to_have_count(4, timeout=20_000)
+    assert seen(page, "state.pins") == PATH
+
+
+def test_a_link_to_a_question_runs_it_and_roles_are_bound(page: Page):
+    page.goto("/circuits?p=%7Bcity%7D+->+%7Bregion%7D+->+%7Banswer%7D")
+    expect(page.get_by_text("2 of 2 graphs")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile("city = .*, region = .*, answer = "))).to_be_visible()
+
+
+def test_a_step_that_nothing_fits_is_named_with_a_way_out(page: Page):
+    page.goto("/circuits?p=Dallas+->+Narnia+->+Austin")
+    expect(page.get_by_text("nothing fits this step")).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Without “Narnia”").click()
+    expect(page.get_by_text("1 of 2 graphs have this circuit")).to_be_visible()
+
+
+def test_a_broken_pattern_gets_one_sentence(page: Page):
+    page.goto("/circuits?p=Dallas+->+{castle}")
+    expect(page.get_by_text("role {castle} is unknown")).to_be_visible(timeout=30_000)
+
+
+def test_cypher_runs_from_the_keyboard_and_the_address_holds_it(page: Page):
+    page.goto("/cypher")
+    editor = page.get_by_label("Query", exact=True)
+    editor.fill("MATCH (n:Token) RETURN count(n) AS tokens, $x AS given")
+    editor.press("Tab")
+    page.get_by_role("textbox", name="$x").fill("7")
+    page.get_by_role("textbox", name="$x").press("Control+Enter")
+    expect(page.get_by_text("1 row · ")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("read-only")).to_be_visible()
+    expect(page).to_have_url(re.compile(r"q=MATCH.*param_x=7"))
+
+
+def test_a_mistake_in_cypher_is_shown_at_its_place(page: Page):
+    page.goto("/cypher?q=MATCH (n)%0ARETRUN n")
+    expect(page.get_by_text("line 2, column 1")).to_be_visible(timeout=30_000)
+    expect(page.get_by_test_id("stCode")).to_have_text("RETRUN n\n^")
+
+
+def test_cypher_that_writes_is_refused(page: Page):
+    page.goto("/cypher?q=MATCH (n) DETACH DELETE n")
+    expect(page.get_by_test_id("stAlert")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("rows ·")).to_have_count(0)
+    page.goto("/cypher?q=MATCH (n:Graph) RETURN count(n) AS graphs")
+    expect(page.get_by_text("1 row · ")).to_be_visible(timeout=30_000)
+
+
+def test_returned_paths_can_be_drawn(page: Page):
+    page.goto("/cypher?q=MATCH p=(:Token)-[:AFFECTS]->(:ActiveFeature) RETURN p LIMIT 3")
+    page.get_by_test_id("stMain").get_by_text("Graph", exact=True).click(timeout=30_000)
+    expect(page.locator(".net .box")).not_to_have_count(0)
+
+
+def test_a_saved_query_opens_with_its_fields(page: Page):
+    page.goto("/cypher")
+    page.get_by_role("button", name="strongest sources").click(timeout=30_000)
+    expect(page.get_by_text("Fill in $node_id: the node that receives.")).to_be_visible()
+    page.get_by_role("textbox", name="$node_id").fill("1_4_3")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text(re.compile(r"\d rows? · "))).to_be_visible()
