@@ -1,0 +1,110 @@
+"""The pages in Streamlit's own test runner: what they say where there is nothing, and where something is broken."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import cached
+from app.serve import command, launch
+from ingest.store import GraphStore
+from tracer.errors import CircuitError
+
+MAIN = Path(__file__).parent.parent.parent / "app" / "main.py"
+
+
+def open_page(page: str = "", **params: str) -> AppTest:
+    """One page of the dashboard, run once."""
+    test = AppTest.from_file(str(MAIN), default_timeout=60)
+    if page:
+        test.run()
+        test.switch_page(f"pages/{page}.py")
+    for name, value in params.items():  # after the switch, which empties the address
+        test.query_params[name] = value
+    return test.run()
+
+
+def text_of(test: AppTest) -> str:
+    """All that a page says."""
+    parts = [*test.markdown, *test.caption, *test.text, *test.code, *test.error, *test.info, *test.warning]
+    return "\n".join(str(part.value) for part in parts)
+
+
+class TestEmpty:
+    """A database without graphs."""
+
+    @pytest.mark.parametrize("page", ["", "circuits"])
+    def test_a_page_names_the_command_that_fills_the_store(self, empty_store: GraphStore, page: str):
+        test = open_page(page)
+        assert not test.exception
+        assert "throughline demo" in text_of(test)
+        assert "throughline ingest" in text_of(test)
+
+    def test_cypher_works_on_an_empty_database(self, empty_store: GraphStore):
+        test = open_page("cypher")
+        assert not test.exception
+        assert "MATCH" in str(test.text_area[0].value)
+
+
+class TestLoaded:
+    """A database with two graphs."""
+
+    def test_the_selector_offers_every_graph(self, loaded: dict[str, str]):
+        test = open_page()
+        assert not test.exception
+        assert set(test.selectbox[0].options) == {
+            option for option in test.selectbox[0].options if "the Dallas is" in option or "the Oakland is" in option
+        }
+        assert len(test.selectbox[0].options) == 2
+        assert "replacement score 0.75" in text_of(test)
+
+    def test_a_slug_in_the_address_chooses_the_graph(self, loaded: dict[str, str]):
+        test = open_page(g="oakland-demo")
+        assert test.selectbox[0].value == loaded["oakland-demo"]
+
+    def test_a_question_in_the_address_is_answered(self, loaded: dict[str, str]):
+        test = open_page("circuits", p="Oakland -> California -> Sacramento")
+        assert not test.exception
+        assert "1 of 2 graphs" in text_of(test)
+        assert test.dataframe[0].value["prompt"].tolist() == ["the Oakland is"]
+
+    def test_the_cypher_behind_a_question_is_shown_and_runs(self, loaded: dict[str, str]):
+        test = open_page("circuits", p="Dallas -> Texas -> Austin")
+        [cypher] = [code.value for code in test.code if "MATCH" in code.value]
+        rows = cached.store().cypher(cypher)
+        assert [row["slug"] for row in rows.records] == ["dallas-demo"]
+
+
+def test_without_a_database_the_page_says_how_to_start_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("THROUGHLINE_NEO4J_URI", "bolt://127.0.0.1:1")
+    cached.forget_store()
+    test = open_page()
+    cached.forget_store()
+    assert not test.exception
+    assert "cannot be reached" in text_of(test)
+    assert "throughline db start" in text_of(test)
+    assert "Try again" in [button.label for button in test.button]
+
+
+def test_the_dashboard_starts_without_torch():
+    code = "import app.serve, app.main, app.pages.graph, app.pages.circuits, app.pages.cypher, sys; "
+    code += "assert not {'torch', 'transformers'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=MAIN.parent.parent)
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_listens_on_loopback_without_telemetry_unless_told_otherwise():
+    line = " ".join(command(8501))
+    assert "--server.address=127.0.0.1" in line
+    assert "--browser.gatherUsageStats=false" in line
+
+
+def test_a_taken_port_gets_one_sentence_with_another_port():
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CircuitError, match=rf"cannot listen on 127.0.0.1:{port}.*--port {port + 1}"):
+            launch(port, open_browser=False)
