@@ -48,6 +48,8 @@ server.memory.pagecache.size=256m
 dbms.memory.transaction.total.max=768m
 db.memory.transaction.max=640m
 db.transaction.timeout=15m
+internal.server.bolt.thread_pool_shutdown_wait_time=500ms
+internal.server.bolt.connection_shutdown_wait_time=500ms
 db.tx_log.preallocate=false
 db.tx_log.rotation.size=32m
 db.tx_log.rotation.retention_policy=2 files
@@ -55,6 +57,7 @@ db.tx_log.rotation.retention_policy=2 files
 JAVA_OPTIONS = (
     "-Xms128m",
     "-Xmx1g",
+    "-XX:+UseSerialGC",  # least memory and fewest threads for a heap of this size
     *(
         f"--add-opens=java.base/{package}=ALL-UNNAMED"
         for package in ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent", "java.lang")
@@ -201,10 +204,15 @@ class LocalServer:
         return record
 
     def _orphan(self) -> Record | None:
-        """A server of this folder without a record: whoever started it died in between."""
+        """A server of this folder without a record: whoever started it died in between, or deleted the folder."""
         for process in psutil.process_iter():
             if self._is_ours(process.pid):
-                text = (self.folder / "conf" / "neo4j.conf").read_text(encoding="utf-8")
+                try:
+                    text = (self.folder / "conf" / "neo4j.conf").read_text(encoding="utf-8")
+                except FileNotFoundError:  # its files were deleted under it: nothing of it can be used
+                    process.kill()
+                    process.wait(STOP_TIMEOUT_S)
+                    continue
                 port = int(text.partition("server.bolt.listen_address=")[2].partition("\n")[0].rpartition(":")[2])
                 return self._write_record(Record(process.pid, port, process.create_time()))
         return None

@@ -16,12 +16,17 @@ from ingest.store import GraphStore, open_store
 CLEAR = "MATCH (n) WHERE NOT n:Meta CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 2000 ROWS"
 
 
+def shared_jars() -> Path:
+    """This user's cache of jars, whatever home a test has."""
+    return Path(os.environ.get("THROUGHLINE_JARS") or jar_cache())
+
+
 @pytest.fixture(scope="session")
 def neo4j_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """THROUGHLINE_HOME for the session, with a running local server; environment variables name it."""
     folder = tmp_path_factory.mktemp("throughline")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("THROUGHLINE_JARS", os.environ.get("THROUGHLINE_JARS") or str(jar_cache()))
+        patch.setenv("THROUGHLINE_JARS", str(shared_jars()))
         patch.setenv("THROUGHLINE_HOME", str(folder))
         for name in ("URI", "USER", "PASSWORD", "DATABASE", "PORT"):
             patch.delenv(f"THROUGHLINE_NEO4J_{name}", raising=False)
