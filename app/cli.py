@@ -82,8 +82,8 @@ def trace(
         model: Folder of a Hugging Face model, or its name on the hub.
         transcoders: Folder of the model's transcoders, or their name on the hub.
         file: A text file with one prompt a line, or .jsonl with objects {"text", "slug"?, "roles"?}.
-        out: The folder of the graph for one prompt, or one that receives a folder per graph (default: graphs). What is
-            already there of the same prompt and settings is not traced again.
+        out: With one prompt the folder of its graph; with more, one that receives a folder per graph (default: graphs),
+            where what was traced before with the same settings is kept.
         like: Use another tool's settings where ours differ by default.
     """
     from app.trace import read_prompts, trace_prompts

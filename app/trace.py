@@ -69,14 +69,16 @@ def trace_prompts(
     """Trace each prompt and save its graph; returns how many could not be traced.
 
     Args:
-        out: With one prompt the folder of its graph, with more the folder that receives one folder each; `graphs` if
-            not given. A graph that is there already, of the same prompt and settings, is not traced again.
+        out: With one prompt the folder of its graph, which is replaced; with more the folder that receives one folder
+            each, named after prompt and settings; what is there already is kept. `graphs` if not given.
     """
     folders = _folders(prompts, model, transcoders, config, out)
-    todo = [(prompt, folder) for prompt, folder in zip(prompts, folders, strict=True) if not _is_there(folder)]
-    for folder in folders:
-        if _is_there(folder):
+    todo = []
+    for prompt, folder in zip(prompts, folders, strict=True):
+        if folder != out and (folder / METADATA_FILE).exists():  # a folder of ours is named after what was asked
             say(f"{folder}: traced before with these settings, kept")
+        else:
+            todo.append((prompt, folder))
     if not todo:
         return 0
     import tracer
@@ -110,10 +112,6 @@ def _folders(
         parent / f"{prompt.slug}-{hashlib.sha256((settings + prompt.text).encode()).hexdigest()[:8]}"
         for prompt in prompts
     ]
-
-
-def _is_there(folder: Path) -> bool:
-    return (folder / METADATA_FILE).exists()
 
 
 def _from_json(line: str, where: str) -> Prompt:
