@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from app.kept import KeptGraphs
 from app.part import is_pruned_away, part_to_show
 from app.wire import pack_graph
 from circuits.pattern import match, parse_pattern
@@ -19,7 +20,8 @@ from ingest.store import GraphStore, open_store
 from tracer.graph import AttributionGraph
 
 SHORT_S = 5  # seconds until a list is asked for again: graphs may come in while the page is open
-KEPT_GRAPHS = 24
+KEPT_PACKED = 24  # graphs as bytes
+KEPT_EDGES = 30_000_000  # of whole graphs: about half a gigabyte
 KEPT_ANSWERS = 64
 KEPT_ROWS_S = 60
 
@@ -52,14 +54,21 @@ def graphs() -> list[dict[str, Any]]:
     return sorted(store().graphs(), key=lambda row: (row["model"], row["source_set"], row["prompt"], row["slug"]))
 
 
-@st.cache_resource(max_entries=KEPT_GRAPHS, show_spinner=False)
+@st.cache_resource(show_spinner=False)
+def kept_graphs() -> KeptGraphs:
+    """The memory that all sessions share."""
+    return KeptGraphs(KEPT_EDGES)
+
+
 def graph(graph_id: str, version: str) -> AttributionGraph:
     """The whole graph from the library, or its pruned part from the database where the library has not got it."""
     library = default_library()
-    return library.load(graph_id) if graph_id in library else store().fetch(graph_id)
+    return kept_graphs().get(
+        (graph_id, version), lambda: library.load(graph_id) if graph_id in library else store().fetch(graph_id)
+    )
 
 
-@st.cache_data(max_entries=KEPT_GRAPHS, show_spinner=False)
+@st.cache_data(max_entries=KEPT_PACKED, show_spinner=False)
 def packed(graph_id: str, version: str, node_ids: tuple[str, ...] = ()) -> bytes:
     """The pruned graph, with these nodes at all events, as the browser wants it."""
     return pack_graph(part_to_show(graph(graph_id, version), node_ids), graph_id)

@@ -18,8 +18,8 @@ def circuits_frame(rows: Sequence[Mapping[str, Any]], theme: str) -> pd.DataFram
             {
                 "circuit": mini_path(row["paths"][0]["nodes"], row["paths"][0]["edges"], theme),
                 "flow": 100 * row["flow"],
+                "binding": ", ".join(row["binding"].values()),
                 "prompt": prompt_text(row["prompt"]),
-                "binding": binding_text(row["binding"]),
                 "hops": len(row["paths"][0]["edges"]),
                 "open": graph_link(row),
             }

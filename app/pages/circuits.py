@@ -156,16 +156,16 @@ def show_table(rows: list[dict[str, Any]]) -> int:
     if not any(row["binding"] for row in rows):
         frame = frame.drop(columns="binding")
     columns = {
-        "circuit": st.column_config.ImageColumn("Strongest path", width=560, alignment="left"),
+        "circuit": st.column_config.ImageColumn("Strongest path", width=430, alignment="left"),
         "flow": st.column_config.ProgressColumn(
             "Flow", format="%.2f%%", min_value=0, max_value=100 * max(row["flow"] for row in rows),
             help="Sum of the strengths of all paths that visit the steps in order; the strength of a path is the "
             "product of its links' shares",
         ),
         "prompt": st.column_config.TextColumn("Prompt", width="large"),
-        "binding": st.column_config.TextColumn("Roles", help="The terms for which the flow is largest"),
-        "hops": st.column_config.NumberColumn("Hops", help="Links on the strongest path"),
-        "open": st.column_config.LinkColumn("Graph", display_text="Open ↗"),
+        "binding": st.column_config.TextColumn("Roles", width="medium", help="The terms for which the flow is largest"),
+        "hops": st.column_config.NumberColumn("Hops", width="small", help="Links on the strongest path"),
+        "open": st.column_config.LinkColumn("Graph", width="small", display_text="Open ↗"),
     }  # fmt: skip
     event = st.dataframe(
         frame, hide_index=True, height=min(14, len(frame)) * ROW + 40, row_height=ROW, key=f"found {len(rows)}",

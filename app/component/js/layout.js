@@ -4,7 +4,7 @@ import { ERROR, FEATURE, OUTPUT, TOKEN } from "./graph.js";
 import { clamp, visible } from "./text.js";
 
 const LEFT = 40, TOP = 12, BOTTOM = 42, GUTTER = 130; // pixels: layer names, air, token chips, outputs
-const WIDEST_CHIP = 84, LANE = 9, DOT_STEP = 15;
+const WIDEST_CHIP = 84, LANE = 9, LABEL_LANE = 17, DOT_STEP = 15, WIDE_STEP = 64;
 
 /** Positions in stage pixels (before zoom) of all nodes, columns and rows. `measure(text)` gives a width in pixels. */
 export function layoutGraph(graph, width, height, measure) {
@@ -63,12 +63,13 @@ function rowsOf(graph, cells, { columnWidth }, available, floor) {
 
 /** Dots of one cell in as many lanes as its height has room for and its width makes necessary. */
 function placeCell(graph, { column, row, nodes }, { columnX, columnWidth }, { rowTop, rowHeight }, place) {
-  const width = columnWidth[column] - 8, height = rowHeight[row] * 0.86, tight = graph.n > 3000 ? 0.72 : graph.n > 1400 ? 0.85 : 1;
-  const most = Math.max(1, Math.floor(height / 5.5));
-  let lanes = 1;
+  const width = columnWidth[column] - 8, height = rowHeight[row] * 0.86, most = Math.max(1, Math.floor(height / 5.5));
+  const airy = Math.min(Math.floor(height / LABEL_LANE), nodes.length); // few layers: room for a label beside each dot
+  let lanes = Math.max(1, airy);
   while (lanes < most && (width * lanes) / nodes.length < 9) lanes++;
-  const perLane = Math.ceil(nodes.length / lanes), step = Math.min(DOT_STEP, width / Math.max(1, perLane));
-  const between = Math.min(Math.max(LANE, Math.min(13, step)), height / lanes);
+  const perLane = Math.ceil(nodes.length / lanes), step = Math.min(airy > 1 ? WIDE_STEP : DOT_STEP, width / Math.max(1, perLane));
+  const between = airy > 1 ? height / lanes : Math.min(Math.max(LANE, Math.min(13, step)), height / lanes);
+  const tight = graph.n > 3000 ? 0.72 : graph.n > 1400 ? 0.85 : graph.n < 250 ? 1.2 : 1;
   nodes.forEach((i, j) => {
     const lane = j % lanes, inLane = Math.ceil((nodes.length - lane) / lanes), at = Math.floor(j / lanes);
     const stagger = lane % 2 ? step / 4 : 0;
