@@ -56,6 +56,8 @@ class Rows:
     elapsed_ms: float
     truncated: bool = False
     """Whether there were more rows than were asked for."""
+    settled: bool = True
+    """False where graphs came or went while the query ran, however often it was asked: it may have met half of one."""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -99,16 +101,31 @@ class Client:
         self._driver.close()
 
     def read(
-        self, text: str, parameters: Mapping[str, Any], max_rows: int | None = None, timeout_s: float | None = None
+        self,
+        text: str,
+        parameters: Mapping[str, Any],
+        max_rows: int | None = None,
+        timeout_s: float | None = None,
+        stamp: str | None = None,
     ) -> Rows:
-        """Run one query in read access mode, which the server itself enforces."""
+        """Run one query in read access mode, which the server itself enforces.
+
+        Args:
+            stamp: A query that tells, in one row, whether something is changing; see `Rows.settled`.
+        """
         began = time.perf_counter()
-        query = neo4j.Query(text, timeout=timeout_s)  # pyright: ignore[reportArgumentType]
-        with translated(self.connection), self._session(neo4j.READ_ACCESS) as session:
-            result = session.run(query, dict(parameters))
+        with (
+            translated(self.connection),
+            self._session(neo4j.READ_ACCESS) as session,
+            session.begin_transaction(timeout=timeout_s) as tx,
+        ):
+            before = _stamp(tx, stamp)
+            result = tx.run(text, dict(parameters))  # pyright: ignore[reportArgumentType]
             records, truncated = _first_rows(result, max_rows)
             columns = tuple(result.keys())
-        return Rows(columns, records, (time.perf_counter() - began) * 1000, truncated)
+            result.consume()  # what is over max_rows stays at the server
+            settled = stamp is None or (not before["busy"] and before == _stamp(tx, stamp))
+        return Rows(columns, records, (time.perf_counter() - began) * 1000, truncated, settled)
 
     def explain(self, text: str, parameters: Mapping[str, Any]) -> Plan:
         """The plan of a query; nothing is run."""
@@ -174,6 +191,11 @@ def plain(value: Any) -> Any:
 
 def _properties(entity: neo4j.graph.Entity) -> dict[str, Any]:
     return {key: plain(value) for key, value in entity.items()}
+
+
+def _stamp(tx: neo4j.Transaction, text: str | None) -> dict[str, Any]:
+    rows = [record.data() for record in tx.run(text)] if text else []  # pyright: ignore[reportArgumentType]
+    return rows[0] if rows else {"busy": False}
 
 
 def _first_rows(result: neo4j.Result, max_rows: int | None) -> tuple[list[dict[str, Any]], bool]:

@@ -1,9 +1,12 @@
 """Graphs in Neo4j: whole or not at all, found by stored queries or by read-only Cypher."""
 
 import hashlib
+import time
+import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from ingest import guard
 from ingest.bolt import Client, Connection, Rows, Transaction, connection_from_environment
@@ -14,9 +17,11 @@ from tracer.errors import QueryError, StoreError
 from tracer.graph import AttributionGraph
 from tracer.schema import SCHEMA_VERSION
 
+COMMIT_MS = 10_000  # a commit of 100,000 edges takes 2 to 4 s on two busy cores
 BATCH = 10_000  # rows a statement; 10 to 20 thousand measured best
 QUERY_TIMEOUT_S = 60.0
 
+T = TypeVar("T")
 Progress = Callable[[int, int, str], None]  # done, total, what
 Added = Literal["ingested", "unchanged"]
 
@@ -24,8 +29,9 @@ Added = Literal["ingested", "unchanged"]
 class GraphStore:
     """The database of one server.
 
-    A graph is added, replaced and removed in one transaction, together with the aggregate over all graphs, so no
-    reader ever sees a part of it and a crash leaves nothing behind. Made once and shared; safe between threads.
+    A graph is added, replaced and removed in one transaction, together with the aggregate over all graphs, so a crash
+    leaves nothing behind; a read that meets its commit is done again, so no reader sees a part of it. Made once and
+    shared; safe between threads.
     """
 
     def __init__(self, connection: Connection):
@@ -65,7 +71,7 @@ class GraphStore:
             return "unchanged"
         rows = graph_rows(graph)
         try:
-            return self._client.write(lambda tx: _add(tx, rows, progress, replace))
+            return self._write(lambda tx: _add(tx, rows, progress, replace))
         except QueryError as error:
             if self.has(graph.graph_id):  # another command added the same graph in the meantime
                 return "unchanged"
@@ -75,13 +81,13 @@ class GraphStore:
 
     def remove(self, graph_id: str) -> bool:
         """Delete a graph; False where there is none."""
-        return self._client.write(lambda tx: _remove(tx, graph_id))
+        return self._write(lambda tx: _remove(tx, graph_id))
 
     # -- reading
 
     def has(self, graph_id: str) -> bool:
         """Whether this graph is stored."""
-        return bool(self._client.read(_HAS_GRAPH, {"graph_id": graph_id}).records)
+        return bool(self._read(_HAS_GRAPH, {"graph_id": graph_id}).records)
 
     def graphs(self) -> list[dict[str, Any]]:
         """One row for each graph, as the query `graphs` tells."""
@@ -93,7 +99,7 @@ class GraphStore:
         Raises:
             StoreError: There is no such graph.
         """
-        about = self._client.read(_GRAPH, {"graph_id": graph_id}).records
+        about = self._read(_GRAPH, {"graph_id": graph_id}).records
         if not about:
             raise StoreError(
                 f"there is no graph {graph_id!r} in the store; expected one that `throughline query graphs` lists. "
@@ -109,7 +115,7 @@ class GraphStore:
             QueryError: There is no such query, or a parameter does not fit.
         """
         query = query_named(query_name)
-        return self._client.read(query.text, query.bind(params), timeout_s=QUERY_TIMEOUT_S)
+        return self._read(query.text, query.bind(params), timeout_s=QUERY_TIMEOUT_S)
 
     def cypher(
         self, text: str, params: Mapping[str, Any] | None = None, max_rows: int = 1000, timeout_s: float = 30
@@ -126,7 +132,7 @@ class GraphStore:
         if not text.strip():
             raise QueryError("the Cypher is empty; expected a query such as MATCH (g:Graph) RETURN g.slug. Type one.")
         guard.check_plan(self._client.explain(text, params or {}))
-        return self._client.read(text, params or {}, max_rows, timeout_s)
+        return self._read(text, params or {}, max_rows, timeout_s)
 
     def schema_counts(self) -> dict[str, int]:
         """How many nodes of each label and relationships of each type there are, from the server's own counters."""
@@ -138,6 +144,38 @@ class GraphStore:
                 text = f"RETURN count {{ {pattern.format(row['name'].replace('`', '``'))} }} AS n"
                 counts[row["name"]] = self._client.read(text, {}).records[0]["n"]
         return {name: n for name, n in counts.items() if n}
+
+    # -- commits
+
+    def _write(self, work: Callable[[Transaction], T]) -> T:
+        """Do `work` in one transaction, announced to readers while it is committed.
+
+        Neo4j applies a commit record by record, so a query that runs at that moment could see half a graph.
+        """
+        mark = f"commit {uuid.uuid4()}"
+
+        def announced(tx: Transaction) -> T:
+            done = work(tx)
+            self._client.write(lambda other: _load(other, "announce_commit", mark=mark, for_ms=COMMIT_MS))
+            return done
+
+        try:
+            return self._client.write(announced)
+        finally:
+            with suppress(StoreError):  # a server that is gone has no readers either; the mark runs out
+                self._client.write(lambda tx: _load(tx, "settle_commit", mark=mark))
+
+    def _read(
+        self, text: str, params: Mapping[str, Any], max_rows: int | None = None, timeout_s: float | None = None
+    ) -> Rows:
+        """The answer of a query between two commits: one that met a commit is asked again."""
+        stamp = query_named("commits", "load").text
+        deadline = time.monotonic() + COMMIT_MS / 1000
+        rows = self._client.read(text, params, max_rows, timeout_s, stamp)
+        while not rows.settled and time.monotonic() < deadline:
+            time.sleep(0.02)
+            rows = self._client.read(text, params, max_rows, timeout_s, stamp)
+        return rows
 
     # -- schema
 

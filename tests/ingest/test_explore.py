@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise, product
 from math import prod
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -34,7 +35,7 @@ def loaded(neo4j_home) -> Iterator[GraphStore]:
 def ask(request, loaded):
     """A query of cypher/explore, asked as a user would, in one version of Cypher."""
 
-    def run(name: str, **params):
+    def run(name: str, **params) -> list[dict[str, Any]]:
         TESTED.add(name)
         query = query_named(name)
         rows = loaded.cypher(f"CYPHER {request.param}\n{query.text}", query.bind(params), max_rows=100_000)
@@ -44,7 +45,7 @@ def ask(request, loaded):
     return run
 
 
-def network(graph: AttributionGraph) -> nx.DiGraph:
+def network(graph: AttributionGraph) -> Any:
     """The pruned graph in networkx, with ranks over all edges."""
     rank_of = {}
     ids = graph.nodes["node_id"].tolist()
@@ -62,10 +63,10 @@ def network(graph: AttributionGraph) -> nx.DiGraph:
     return net
 
 
-NETS = {graph.graph_id: network(graph) for graph in GRAPHS}
+NETS: dict[str, Any] = {graph.graph_id: network(graph) for graph in GRAPHS}
 
 
-def place_of(graph: AttributionGraph, net: nx.DiGraph, node: str) -> tuple[str, int, int]:
+def place_of(graph: AttributionGraph, net: Any, node: str) -> tuple[str, int, int]:
     return graph.metadata.source_set, net.nodes[node]["layer"], net.nodes[node]["index"]
 
 
@@ -74,7 +75,7 @@ def features_of(graph: AttributionGraph) -> dict[str, tuple[str, int, int]]:
     return {node: place_of(graph, net, node) for node in net if net.nodes[node]["kind"] == "feature"}
 
 
-def close(value: float):
+def close(value: Any) -> Any:
     return pytest.approx(value, rel=1e-6, abs=1e-12)
 
 
@@ -109,7 +110,7 @@ def test_strongest_targets_are_those_with_the_largest_share(ask):
 @pytest.mark.parametrize("min_share", [0.0, 0.1])
 def test_strongest_paths_are_the_best_of_all_simple_paths(ask, min_share):
     for graph_id, net in NETS.items():
-        strong = nx.DiGraph(edge for edge in net.edges(data=True) if edge[2]["share"] >= min_share)
+        strong: Any = nx.DiGraph(edge for edge in net.edges(data=True) if edge[2]["share"] >= min_share)
         for source, target in product([n for n in net if n.startswith("E_")], [n for n in net if n.startswith("5_")]):
             reachable = source in strong and target in strong
             paths = nx.all_simple_paths(strong, source, target, cutoff=6) if reachable else []
@@ -123,9 +124,9 @@ def test_strongest_paths_are_the_best_of_all_simple_paths(ask, min_share):
                 assert row["effects"] == close([net.edges[edge]["effect"] for edge in pairwise(path)])
 
 
-def best_through(net: nx.DiGraph, groups: list[list[str]], min_share: float) -> float:
+def best_through(net: Any, groups: list[list[str]], min_share: float) -> float:
     """The strongest chain of ways of 1 to 3 links between consecutive groups, by enumeration."""
-    strong = nx.DiGraph(edge for edge in net.edges(data=True) if edge[2]["share"] >= min_share)
+    strong: Any = nx.DiGraph(edge for edge in net.edges(data=True) if edge[2]["share"] >= min_share)
     way: dict[tuple[str, str], float] = defaultdict(float)
     for sources, targets in pairwise(groups):
         for source, target in product(sources, targets):
@@ -217,7 +218,8 @@ def test_feature_occurrences_are_all_of_them_in_that_dictionary_alone(ask):
 
 
 def test_reused_edges_are_counted_over_graphs_with_their_mean_share(ask):
-    shares, graphs = defaultdict(list), defaultdict(set)
+    shares: dict[tuple, list[float]] = defaultdict(list)
+    graphs: dict[tuple, set[str]] = defaultdict(set)
     for graph in GRAPHS:
         net, features = NETS[graph.graph_id], features_of(graph)
         for source, target, edge in net.edges(data=True):
