@@ -107,7 +107,10 @@ def resolve_dtype(name: str) -> torch.dtype:
 
 
 def find_folder(folder_or_name: str | os.PathLike[str], must_have: str, what: str, error: type[Exception]) -> str:
-    """The folder as an absolute path, or the hub name unchanged. Raises `error` for a path where nothing is."""
+    """The folder as an absolute path, or the hub name unchanged. Raises `error` where it is neither.
+
+    A hub name has an owner: without a slash it is a folder that is not there, and the hub is not asked.
+    """
     text = os.fspath(folder_or_name)
     path = Path(text).expanduser()
     if text and path.is_dir():
@@ -115,7 +118,7 @@ def find_folder(folder_or_name: str | os.PathLike[str], must_have: str, what: st
             raise error(f"{text}: no {must_have} in this folder; expected {what}. Give the folder that holds it.")
         return str(path.resolve())
     looks_like_path = path.exists() or path.is_absolute() or text.startswith((".", "~")) or "\\" in text
-    if not text or looks_like_path or text.count("/") > 1:
+    if looks_like_path or text.count("/") != 1:
         raise error(f"{text!r}: no such folder; expected {what}, or a hub name such as `owner/name`. Check the path.")
     return text
 

@@ -27,10 +27,7 @@ def encode_prompt(prompt: str | Sequence[int], adapter: Adapter) -> Tensor:
                 f"token id {token} at position {at} is out of range; {adapter.name} has ids 0 to {n_vocab - 1}. "
                 "Use ids of this model's tokenizer."
             )
-    if len(ids) > adapter.n_context:
-        raise PromptError(
-            f"the prompt has {len(ids)} tokens; {adapter.name} can read {adapter.n_context}. Shorten the prompt."
-        )
+    _check_length(ids, adapter)
     return torch.tensor(ids, device=adapter.device)
 
 
@@ -66,12 +63,20 @@ def prompt_text(prompt: str | Sequence[int], token_P: Tensor, adapter: Adapter) 
     return adapter.tokenizer.decode(token_P) if adapter.tokenizer else " ".join(f"#{i}" for i in token_P.tolist())
 
 
+def _check_length(ids: Sequence[int], adapter: Adapter) -> None:
+    if len(ids) > adapter.n_context:
+        raise PromptError(
+            f"the prompt has {len(ids)} tokens; {adapter.name} can read {adapter.n_context}. Shorten the prompt."
+        )
+
+
 def _encode_text(text: str, adapter: Adapter) -> list[int]:
     if not text.strip():
         raise PromptError(f"the prompt is empty ({text!r}); expected a text. Give at least one word.")
     tokenizer = _tokenizer(adapter, text)
-    encoding = tokenizer(text)
+    encoding = tokenizer(text, verbose=False)  # else it warns of long prompts, which we refuse ourselves
     ids = list(encoding["input_ids"])
+    _check_length(ids, adapter)
     if _unknown(tokenizer) in ids:
         raise PromptError(
             f"{_unknown_word(text, ids, encoding, tokenizer)!r} is not in the vocabulary of {adapter.name}; expected "
@@ -122,4 +127,5 @@ def _unknown_word(text: str, ids: list[int], encoding: Any, tokenizer: Any) -> s
     if not tokenizer.is_fast:
         return text
     span = encoding.token_to_chars(at)
-    return text if span is None else text[span.start : span.end].strip()
+    piece = text if span is None else text[span.start : span.end]
+    return piece.strip() or piece
