@@ -41,6 +41,7 @@ def loaded(empty_store: GraphStore) -> dict[str, str]:
     for graph in graphs:
         default_library().add(graph)
         empty_store.add(graph)
+    st.cache_data.clear()  # the list of graphs is kept for some seconds
     return {graph.metadata.slug: graph.graph_id for graph in graphs}
 
 

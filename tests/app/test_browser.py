@@ -5,7 +5,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-PATH = ["E_13_2", "0_7_2", "1_4_3", "4_21_3"]  # Dallas -> cities of Texas -> Texas -> Austin
+PATH = ["E_13_2", "0_7_2", "1_4_3", "2_5_3", "4_21_3"]  # Dallas -> cities of Texas -> Texas -> #5 -> Austin
 
 
 def open_graph(page: Page, query: str = "g=dallas-demo") -> Locator:
@@ -209,7 +209,7 @@ def test_the_form_finds_circuits_and_opens_one_in_its_graph(page: Page):
     expect(page).to_have_url(re.compile(r"p=Dallas\+-%3E\+Texas\+-%3E\+Austin"))
     expect(page.locator(".net .box")).not_to_have_count(0)
     page.get_by_role("link", name="Open in graph").click()
-    expect(page.locator(".circuit .box")).to_have_count(4, timeout=20_000)
+    expect(page.locator(".circuit .box")).to_have_count(len(PATH), timeout=20_000)
     assert seen(page, "state.pins") == PATH
 
 
@@ -241,6 +241,14 @@ def test_cypher_runs_from_the_keyboard_and_the_address_holds_it(page: Page):
     expect(page.get_by_text("1 row · ")).to_be_visible(timeout=30_000)
     expect(page.get_by_text("read-only")).to_be_visible()
     expect(page).to_have_url(re.compile(r"q=MATCH.*param_x=7"))
+
+
+def test_control_and_enter_in_the_editor_runs_what_is_typed(page: Page):
+    page.goto("/cypher")
+    editor = page.get_by_label("Query", exact=True)
+    editor.fill("UNWIND [1, 2, 3] AS n RETURN n")
+    editor.press("Control+Enter")
+    expect(page.get_by_text("3 rows · ")).to_be_visible(timeout=30_000)
 
 
 def test_a_mistake_in_cypher_is_shown_at_its_place(page: Page):
