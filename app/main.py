@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app import cached
 from app.messages import show_error
 from tracer.errors import CircuitError
 
@@ -26,6 +27,8 @@ def main() -> None:
         position="top",
     )
     try:
+        with st.spinner("Opening the database…", show_time=True):  # the local server is started where it does not run
+            cached.store()
         page.run()
     except CircuitError as error:
         show_error(error)

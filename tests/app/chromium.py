@@ -1,14 +1,14 @@
-"""Where to find a Chromium to test with."""
+"""Where to find a Chromium to test and to measure with."""
 
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 REMEDY = (
     "no Chromium was found; expected one named by THROUGHLINE_CHROMIUM, on PATH, or installed by Playwright. "
     "Run: python -m playwright install chromium"
@@ -16,7 +16,11 @@ REMEDY = (
 
 
 def find_chromium(playwright: Playwright) -> str:
-    """Path of a Chromium: THROUGHLINE_CHROMIUM, on PATH, Playwright's own, or installed now by apt where one may."""
+    """Path of a Chromium: THROUGHLINE_CHROMIUM, on PATH, Playwright's own, or installed now by apt where one may.
+
+    Raises:
+        FileNotFoundError: There is none; the message has the command to run.
+    """
     named = os.environ.get("THROUGHLINE_CHROMIUM")
     found = named or next(filter(None, map(shutil.which, NAMES)), None)
     if not found and Path(playwright.chromium.executable_path).exists():
@@ -25,5 +29,5 @@ def find_chromium(playwright: Playwright) -> str:
         subprocess.run(["apt-get", "install", "-y", "-q", "chromium"], check=False)
         found = shutil.which("chromium")
     if not found:
-        pytest.fail(REMEDY)
+        raise FileNotFoundError(REMEDY)
     return found

@@ -15,12 +15,11 @@ from playwright.sync_api import Browser, Page, Route, sync_playwright
 from app.serve import command
 from ingest.library import default_library
 from ingest.store import GraphStore, open_store
-from tests.app.chromium import find_chromium
+from tests.app.chromium import FLAGS, find_chromium
 from tests.app.graphs import capital_graph
 from tests.neo4j_fixture import CLEAR
 
 ROOT = Path(__file__).parent.parent.parent
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 START_LIMIT_S = 90
 
 
