@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-MEASUREMENTS = ("circuits", "store", "demo_model")
+MEASUREMENTS = ("circuits", "store", "dashboard", "demo_model")
 
 
 def main(names: list[str]) -> None:

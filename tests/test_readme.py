@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ingest.store import open_store
+from tests.neo4j_fixture import clear
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONSOLE_BLOCKS = re.findall(r"```console\n(.*?)```", README, flags=re.S)
@@ -45,8 +48,15 @@ def numbers_agree(shown: str, seen: str) -> bool:
     return a == pytest.approx(b, rel=0.03, abs=0.0015)
 
 
+@pytest.fixture(scope="module")
+def empty_store(neo4j_home):
+    """The README starts from nothing; its later commands ask what its first one stored."""
+    with open_store() as store:
+        clear(store)
+
+
 @pytest.mark.parametrize(("command", "expected"), commands_with_output(), ids=lambda value: value[:40])
-def test_a_command_of_the_readme_prints_what_the_readme_shows(command, expected, neo4j_home):
+def test_a_command_of_the_readme_prints_what_the_readme_shows(command, expected, empty_store):
     done = subprocess.run(
         as_run(command), cwd=ROOT, env=os.environ | {"COLUMNS": "120", "NO_COLOR": "1"}, capture_output=True, text=True
     )
