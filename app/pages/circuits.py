@@ -1,7 +1,6 @@
 """Which prompts run through these waypoints, how strongly, and along which paths."""
 
 import json
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from app.ask import MOST_PATHS, SIGNS, Question, join_steps, read_question
 from app.component import net
 from app.frames import binding_text, circuits_frame, circuits_table, edges_frame, graph_params, path_picture
 from app.graphlist import caption, prompt_text, version_of
+from app.markdown import escaped
 from app.messages import show_nothing_loaded
 from tracer.errors import CircuitError, StoreError
 
@@ -39,7 +39,7 @@ def main() -> None:
     except StoreError:
         raise
     except CircuitError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(escaped(str(error)), icon=":material/error:")
         return
     if not answer.rows:
         return show_why_nothing(question, versions)
@@ -126,7 +126,7 @@ def show_examples(rows: list[dict[str, Any]]) -> None:
     patterns = ["Dallas -> Texas -> Austin", " -> ".join(roles), "* -> Texas -> *"]
     with st.container(horizontal=True):
         for pattern in patterns:
-            if st.button(pattern, key=f"example {pattern}"):
+            if st.button(escaped(pattern), key=f"example {pattern}"):
                 go_to(Question(pattern))
 
 
@@ -237,14 +237,14 @@ def show_why_nothing(question: Question, versions: tuple[tuple[str, str], ...]) 
             found = (
                 f"{counted(nodes, 'node')} in {graphs} of {len(versions)} graphs"
                 if graphs
-                else "**nothing fits this step**"
+                else "nothing fits this step"
             )
-            st.markdown(f"{at + 1}. `{text}`: {found}")
+            st.markdown(f"{at + 1}. **{escaped(text)}**: {found}")
         if not missing:
             st.markdown("Every step fits somewhere, but no path visits them in this order in one graph.")
         with st.container(horizontal=True):
             for label, other in looser(question, missing or list(range(1, len(counts) - 1))):
-                if st.button(label, key=f"looser {label}"):
+                if st.button(escaped(label), key=f"looser {label}"):
                     go_to(other)
 
 
@@ -272,11 +272,6 @@ def looser(question: Question, steps: list[int]) -> list[tuple[str, Question]]:
 def theme() -> str:
     """`light` or `dark`."""
     return "dark" if st.context.theme.type == "dark" else "light"
-
-
-def escaped(text: str) -> str:
-    """A text as Markdown that shows it as it is: prompts are data."""
-    return re.sub(r"([\\`*_{}\[\]()#+!<>$~|:-])", r"\\\1", text)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from app import cached
 from app.component import net
 from app.frames import node_link, records_frame, returned_picture
 from app.graphlist import caption
+from app.markdown import escaped
 from app.params import Blank, blanks_of, query_params, value_of
 from ingest.queries import Query, read_queries
 from tracer.errors import QueryError
@@ -87,7 +88,7 @@ def show_answer(text: str, blanks: list[Blank], values: dict[str, str]) -> None:
     if any(not values[blank.name] for blank in blanks):
         missing = next(blank for blank in blanks if not values[blank.name])
         wanted = f"Fill in ${missing.name}" + (f": {missing.meaning}" if missing.meaning else "")
-        st.info(f"{wanted}.", icon=":material/edit:")
+        st.info(escaped(f"{wanted}."), icon=":material/edit:")
         return
     try:
         params = {blank.name: value_of(blank, values[blank.name]) for blank in blanks}
@@ -144,7 +145,7 @@ def footer(rows: Any) -> str:
 
 def show_mistake(text: str, error: QueryError) -> None:
     """What the database refused, with a caret under the place."""
-    st.error(str(error), icon=":material/error:")
+    st.error(escaped(str(error)), icon=":material/error:")
     lines = text.splitlines()
     if error.line and error.line <= len(lines):
         st.code(f"{lines[error.line - 1]}\n{' ' * ((error.column or 1) - 1)}^", language=None)

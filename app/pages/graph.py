@@ -7,6 +7,7 @@ import streamlit as st
 from app import cached
 from app.component import link_graph
 from app.graphlist import caption, named_graph, prompt_text, version_of
+from app.markdown import escaped
 from app.messages import show_nothing_loaded
 from app.routes import graph_address
 from app.viewlink import read_view, same_place, write_view
@@ -31,7 +32,9 @@ def choose_graph(rows: list[dict[str, Any]]) -> dict[str, Any]:
     state, name = st.session_state, st.query_params.get("g")
     named = named_graph(rows, name)
     if name and not named:
-        st.warning(f"There is no graph {name!r} here (any more); this is another one.", icon=":material/link_off:")
+        st.warning(
+            escaped(f"There is no graph {name!r} here (any more); this is another one."), icon=":material/link_off:"
+        )
     if named and name != state.get("graph_in_address"):
         state.chosen_graph = named
     elif state.get("chosen_graph") not in by_id:
@@ -56,7 +59,7 @@ def show_facts(row: dict[str, Any]) -> None:
         facts.append(f"completeness {row['completeness_score']:.2f}")
     facts.append(f"by {row['origin']}" + ("" if row.get("complete") else ", pruned before it came here"))
     st.caption(
-        " · ".join(facts),
+        escaped(" · ".join(facts)),
         help="Replacement score: part of the influence that starts at tokens and not at errors. Completeness: part of "
         "the nodes' input, weighted by influence, that does not come from errors. Both before pruning, 0 to 1.",
     )

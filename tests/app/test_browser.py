@@ -231,6 +231,17 @@ def test_a_broken_pattern_gets_one_sentence(page: Page):
     expect(page.get_by_text("role {castle} is unknown")).to_be_visible(timeout=30_000)
 
 
+def test_what_was_typed_is_shown_and_never_taken_for_a_picture_or_a_link(page: Page):
+    picture = "![x](http://outside.example/x.png)"  # the guard of `page` would see the request
+    page.goto(f"/circuits?p=Dallas -> {picture} -> Austin")
+    expect(page.get_by_text(f"{picture}: nothing fits this step")).to_be_visible(timeout=30_000)
+    page.goto(f"/?g={picture}")
+    expect(page.get_by_text(f"There is no graph '{picture}' here")).to_be_visible(timeout=30_000)
+    page.goto(f"/cypher?q=RETURN `{picture}` AS x")
+    expect(page.get_by_test_id("stAlert")).to_contain_text(picture, timeout=30_000)
+    expect(page.locator("img[src*=outside]")).to_have_count(0)
+
+
 def test_cypher_runs_from_the_keyboard_and_the_address_holds_it(page: Page):
     page.goto("/cypher")
     editor = page.get_by_label("Query", exact=True)
