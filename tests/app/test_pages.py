@@ -56,7 +56,7 @@ class TestLoaded:
         test = open_page()
         assert not test.exception
         [first, second] = test.selectbox[0].options
-        assert "the Dallas is" in first and "10 nodes, 12 links" in first
+        assert "the Dallas is" in first and "10 nodes, 11 links" in first
         assert "the Oakland is" in second
         assert escaped("replacement score 0.75") in text_of(test)
 
