@@ -16,6 +16,7 @@ import neo4j.time
 from tracer.errors import LoginError, QueryError, StoreError, StoreUnreachableError
 
 T = TypeVar("T")
+SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 SHORT = 240  # characters of a server's message that are shown
 MAX_RETRY_S = 30  # of a write that met a deadlock with another writer
 
@@ -78,6 +79,11 @@ class Client:
 
     def __init__(self, connection: Connection):
         """Raises StoreError where nobody answers or the login is refused."""
+        if connection.uri.partition("://")[0] not in SCHEMES:
+            raise StoreError(
+                f"the address {connection.uri!r} is none of Neo4j's Bolt protocol; expected one such as "
+                f"bolt://localhost:7687 (or {', '.join(SCHEMES[1:])}). Set THROUGHLINE_NEO4J_URI to one."
+            )
         self.connection = connection
         with translated(connection):
             self._driver = neo4j.GraphDatabase.driver(
@@ -157,9 +163,18 @@ class Transaction:
         self._tx = tx
 
     def run(self, text: str, **parameters: Any) -> list[dict[str, Any]]:
-        """All rows of one statement."""
-        result = self._tx.run(text, parameters)  # pyright: ignore[reportArgumentType]
-        return [{key: plain(value) for key, value in record.items()} for record in result]
+        """All rows of one statement.
+
+        Raises:
+            QueryError: It needs more memory than a transaction may use; the driver itself would try again and again.
+        """
+        try:
+            result = self._tx.run(text, parameters)  # pyright: ignore[reportArgumentType]
+            return [{key: plain(value) for key, value in record.items()} for record in result]
+        except neo4j.exceptions.TransientError as error:
+            if _lacks_memory(error):
+                raise _too_large() from error
+            raise
 
 
 def plain(value: Any) -> Any:
@@ -248,8 +263,8 @@ def _refusal(connection: Connection, error: neo4j.exceptions.Neo4jError, shift: 
     code, message = error.code or "", _short(error)
     if "TransactionTimedOut" in code or "timeout" in code.lower():
         return QueryError("The query took longer than its time limit and was stopped. Narrow it (a graph_id, a LIMIT).")
-    if "MemoryPool" in code or "OutOfMemory" in code:
-        return QueryError("The query needed more memory than one transaction may use and was stopped. Narrow it.")
+    if _lacks_memory(error):
+        return _too_large()
     if code.startswith("Neo.ClientError.Database.DatabaseNotFound"):
         return StoreError(f"Neo4j at {connection.uri} has no database {connection.database!r}. Name one that exists.")
     if code.startswith("Neo.ClientError") and not code.startswith("Neo.ClientError.Transaction"):
@@ -257,6 +272,17 @@ def _refusal(connection: Connection, error: neo4j.exceptions.Neo4jError, shift: 
         at = f" (line {line}, column {column})" if line else ""
         return QueryError(f"{message}{at}", line, column)
     return StoreError(f"Neo4j at {connection.uri} failed: {message} ({code}). What was stored before is still there.")
+
+
+def _lacks_memory(error: neo4j.exceptions.Neo4jError) -> bool:
+    return "MemoryPool" in (error.code or "") or "OutOfMemory" in (error.code or "")
+
+
+def _too_large() -> QueryError:
+    return QueryError(
+        "More memory was needed than one transaction may use (db.memory.transaction.max), and it was stopped. "
+        "Narrow the query, prune the graph further, or raise the limit."
+    )
 
 
 def _short(error: neo4j.exceptions.Neo4jError) -> str:

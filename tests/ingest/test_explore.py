@@ -159,14 +159,14 @@ def test_circuits_through_is_the_strongest_path_that_visits_the_texts_in_order(a
         pruned = graph.pruned()
         groups = []
         for place in range(len(terms)):
-            rows: set[int] = set()
+            named: set[int] = set()
             for term in terms[place].split("|"):  # either of two texts is the union of what each names
                 rest = ["*"] * place, ["*"] * (len(terms) - place - 1)
                 if any(letter in term for letter in '"\\'):
                     continue
                 found = match(parse_pattern(" -> ".join([*rest[0], term, *rest[1]])), pruned)
-                rows |= set(found[place].tolist())
-            groups.append([pruned.nodes["node_id"].iloc[row] for row in sorted(rows)])
+                named |= set(found[place].tolist())
+            groups.append([pruned.nodes["node_id"].iloc[row] for row in sorted(named)])
         strength = best_through(NETS[graph.graph_id], groups, 0.02)
         if strength:
             expected[graph.graph_id] = strength

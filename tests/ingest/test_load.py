@@ -1,0 +1,126 @@
+"""Whole folders are taken in, one report for each graph, and one bad file never stops the rest."""
+
+import json
+from pathlib import Path
+
+import neo4j
+import pytest
+
+from ingest.bolt import Client
+from ingest.library import Library
+from ingest.load import graph_places, ingest_paths
+from ingest.store import open_store
+from tests.ingest.made_graphs import make_graph
+from tracer.errors import StoreUnreachableError
+
+NODES = [
+    {"node_id": "E_5_0", "feature": 0, "layer": "E", "ctx_idx": 0, "feature_type": "embedding", "clerp": 'Emb: " x"'},
+    {"node_id": "0_7_0", "feature": 35, "layer": "0", "ctx_idx": 0, "feature_type": "cross layer transcoder"},
+    {"node_id": "3_9_0", "feature": 9, "layer": "3", "ctx_idx": 0, "feature_type": "logit", "token_prob": 0.5},
+]
+LINKS = [
+    {"source": "E_5_0", "target": "0_7_0", "weight": 2.0},
+    {"source": "0_7_0", "target": "3_9_0", "weight": -1.0},
+    {"source": "E_5_0", "target": "3_9_0", "weight": 3.0},
+]
+ABOUT = {"slug": "published", "scan": "model", "prompt_tokens": [" x"], "prompt": " x"}
+PUBLISHED = {"metadata": ABOUT, "qParams": {}, "nodes": NODES, "links": LINKS}
+
+
+@pytest.fixture
+def library(tmp_path):
+    return Library(tmp_path / "library")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two saved graphs, a published file, a file that is cut off, and one that is something else."""
+    place = tmp_path / "in"
+    (place / "deep").mkdir(parents=True)
+    make_graph(1).save(str(place / "one"))
+    make_graph(2).save(str(place / "deep" / "two"))
+    (place / "published.json").write_text(json.dumps(PUBLISHED))
+    (place / "broken.json").write_text(json.dumps(PUBLISHED)[:100])
+    (place / "other.json").write_text('{"name": "package"}')
+    (place / "notes.txt").write_text("no graph")
+    return place
+
+
+def test_a_folder_is_taken_in_and_bad_files_are_reported(store, library, folder):
+    told = []
+    reports = list(ingest_paths([folder], store, library, lambda *step: told.append(step)))
+    status = {report.path.removeprefix(str(folder)).strip("/\\"): report.status for report in reports}
+    assert {name: state for name, state in status.items() if state == "ingested"}.keys() == {
+        "one", "published.json", str(Path("deep", "two"))
+    }  # fmt: skip
+    assert status["broken.json"] == status["other.json"] == "refused" and len(status) == 5
+    for report in reports:
+        assert bool(report.reason) == (report.status == "refused")
+        assert report.status != "refused" or report.path in report.reason or "json" in report.reason
+    assert told[0][:2] == (0, 5) and told[-1][:2] == (5, 5)
+    stored = {row["graph_id"] for row in store.graphs()}
+    assert stored == set(library.ids()) == {report.graph_id for report in reports if report.graph_id}
+
+
+def test_a_report_tells_what_the_graph_is(store, library, folder):
+    (report,) = ingest_paths([folder / "one"], store, library)
+    graph = make_graph(1)
+    assert (report.graph_id, report.slug, report.nodes, report.edges) == (
+        graph.graph_id, "made-1", len(graph.nodes), len(graph.edges)
+    )  # fmt: skip
+
+
+def test_taking_in_again_changes_nothing(store, library, folder):
+    list(ingest_paths([folder], store, library))
+    before = store.schema_counts()
+    assert {report.status for report in ingest_paths([folder], store, library)} == {"unchanged", "refused"}
+    assert store.schema_counts() == before
+
+
+def test_a_graph_kept_but_not_stored_is_finished_by_doing_it_again(store, library, folder):
+    graph = make_graph(1)
+    library.add(graph)  # as a crash between library and database leaves it
+    assert not store.has(graph.graph_id)
+    (report,) = ingest_paths([folder / "one"], store, library)
+    assert report.status == "ingested" and store.has(graph.graph_id)
+
+
+def test_a_graph_stored_but_not_kept_gets_its_file(store, library, folder):
+    graph = make_graph(1)
+    store.add(graph)
+    (report,) = ingest_paths([folder / "one"], store, library)
+    assert report.status == "ingested" and graph.graph_id in library
+
+
+def test_a_path_that_is_not_there_is_refused_with_its_name(store, library, tmp_path):
+    (report,) = ingest_paths([tmp_path / "nowhere.json"], store, library)
+    assert report.status == "refused" and "nowhere.json" in report.reason and "expected" in report.reason
+
+
+def test_a_damaged_saved_graph_is_refused(store, library, folder):
+    (folder / "one" / "edges.parquet").write_bytes(b"PAR1 no more PAR1")
+    (report,) = ingest_paths([folder / "one"], store, library)
+    assert report.status == "refused" and not store.graphs() and not library.ids()
+
+
+def test_a_database_that_is_gone_stops_and_says_so(store, library, folder, monkeypatch):
+    gone = open_store()
+    gone.close()
+    monkeypatch.setattr(gone, "_client", Unreachable(store.connection))
+    with pytest.raises(StoreUnreachableError, match="does not answer"):
+        list(ingest_paths([folder / "one"], gone, library))
+    assert library.ids() == [make_graph(1).graph_id]
+
+
+class Unreachable(Client):
+    """A client whose server has gone: nobody listens where it was."""
+
+    def __init__(self, connection):
+        super().__init__(connection)
+        self._driver.close()
+        self._driver = neo4j.GraphDatabase.driver("bolt://127.0.0.1:1", auth=("neo4j", "x"))
+
+
+def test_places_come_in_order_and_hold_only_what_can_be_a_graph(folder):
+    names = [str(place.relative_to(folder)) for place in graph_places(folder)]
+    assert names == ["broken.json", "other.json", "published.json", str(Path("deep", "two")), "one"]
