@@ -214,7 +214,7 @@ def show_cypher(question: Question) -> None:
     """The same question as a query that one can change."""
     text = cached.circuits_as_cypher(question.pattern)
     with st.expander("The same question in Cypher", icon=":material/terminal:"):
-        st.caption("On the pruned graphs in the database, paths of up to six links; it ranks by the strongest path.")
+        st.caption("On the pruned graphs in the database; it ranks by the strongest path and counts no flow.")
         st.code(text, language="cypher")
         st.page_link("pages/cypher.py", label="Open in Cypher", icon=":material/terminal:", query_params={"q": text})
 

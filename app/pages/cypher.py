@@ -127,7 +127,7 @@ def show_table(frame: pd.DataFrame) -> None:
     """The rows; those of a graph get a link into it."""
     columns = {}
     if "graph_id" in frame and len(frame):
-        frame["open"] = [node_link(row) for row in frame.to_dict("records")]
+        frame.insert(0, "open", [node_link(row) for row in frame.to_dict("records")])
         columns["open"] = st.column_config.LinkColumn("", display_text="Open ↗", width="small")
     st.dataframe(frame, hide_index=True, column_config=columns, height=min(520, 38 + 35 * max(1, len(frame))))
 

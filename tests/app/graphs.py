@@ -43,3 +43,33 @@ def capital_graph(city: str = "Dallas", region: str = "Texas", answer: str = "Au
     )  # fmt: skip
     start, end = (np.array([row[name] for name in names]) for names in (source, target))
     return AttributionGraph.build(nodes, start, end, np.array(effect), about, np.array(kept))
+
+
+def odd_graphs() -> dict[str, AttributionGraph]:
+    """Graphs at the edges of what can be: few nodes, few layers, no links, a long prompt of strange tokens."""
+    return {
+        "nothing": _plain_graph([], 3),
+        "one token": _plain_graph([("token", -1, 0, "a")], 1),
+        "only an output": _plain_graph([("logit", 1, 0, "")], 1),
+        "one layer": _plain_graph([("feature", 0, 0, ""), ("token", -1, 0, "\n"), ("logit", 1, 0, "\t")], 1),
+        "a long prompt": _plain_graph(
+            [("feature", at % 40, at, "x" * 200) for at in range(400)]
+            + [("token", -1, at, "🙂" * 9) for at in range(400)],
+            40,
+        ),
+    }
+
+
+def _plain_graph(nodes: list[tuple[str, int, int, str]], n_layers: int) -> AttributionGraph:
+    """Nodes given as (kind, layer, position, label), every layer linked to the next node above."""
+    columns: dict[str, list] = {"kind": [], "layer": [], "position": [], "label": []}
+    for node in nodes:
+        for name, value in zip(columns, node, strict=True):
+            columns[name].append(value)
+    table = pd.DataFrame(columns).assign(node_id=[f"n{at}" for at in range(len(nodes))], index=range(len(nodes)))
+    layer = np.array(columns["layer"], int)
+    ends = [(s, t) for s in range(len(nodes)) for t in range(max(0, s - 3), len(nodes)) if layer[s] < layer[t]][:2000]
+    source, target = np.array(ends, int).reshape(-1, 2).T
+    tokens = tuple(label for kind, _, _, label in nodes if kind == "token")
+    about = GraphMetadata("odd", "".join(tokens), tokens, "tiny", "tiny/odd", n_layers, target="log-odds")
+    return AttributionGraph.build(table, source, target, np.ones(len(source)), about)

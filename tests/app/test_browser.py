@@ -3,7 +3,11 @@
 import re
 from typing import Any
 
+import pytest
 from playwright.sync_api import Locator, Page, expect
+
+from app.wire import pack_graph
+from tests.app.graphs import odd_graphs
 
 PATH = ["E_13_2", "0_7_2", "1_4_3", "2_5_3", "4_21_3"]  # Dallas -> cities of Texas -> Texas -> #5 -> Austin
 
@@ -182,6 +186,16 @@ def test_a_graph_that_cannot_be_loaded_says_why_and_can_be_tried_again(page: Pag
     page.unroute("**/throughline/graph/*")
     page.get_by_role("button", name="Try again").click()
     expect(page.locator(".ag[data-ready]")).to_be_visible()
+
+
+@pytest.mark.parametrize("name", odd_graphs())
+def test_odd_graphs_are_drawn_too(page: Page, name: str):
+    graph = odd_graphs()[name]
+    page.route("**/throughline/graph/*", lambda route: route.fulfill(status=200, body=pack_graph(graph)))
+    open_graph(page).focus()
+    expect(page.locator(".status")).to_contain_text(f"of {len(graph.nodes)} node")
+    for key in ("ArrowUp", "ArrowDown", "ArrowRight", "p", "t", "d", "e", "l", "+", "Escape"):
+        page.keyboard.press(key)
 
 
 def test_the_picture_can_be_downloaded(page: Page):
