@@ -6,6 +6,7 @@ import { mix } from "./theme.js";
 
 const WEAK = 0.05; // of the strongest relation: below it a node stays grey
 const LABELS = 16, LABEL_LENGTH = 26;
+const NARROW = 14, WIDE = 72; // pixels: a column without room for a word; a chip that may cover its neighbours
 
 export class Marks {
   constructor(view, context) { this.view = view; this.c = context; }
@@ -88,11 +89,26 @@ export class Marks {
     c.fillStyle = theme.bg;
     c.fillRect(layout.left, layout.height - layout.bottom + 2, layout.width, layout.bottom);
     Object.assign(c, { textAlign: "center", textBaseline: "middle" });
+    let free = -Infinity; // right end of the last chip that was let out of its narrow column
     graph.tokens.forEach((token, position) => {
-      const width = layout.columnWidth[position] * camera.k;
-      this.#chip(graph.tokenRow.get(position), token, camera.atX(layout.columnX[position] + layout.columnWidth[position] / 2), y, width);
+      const i = graph.tokenRow.get(position), room = layout.columnWidth[position] * camera.k;
+      const x = camera.atX(layout.columnX[position] + layout.columnWidth[position] / 2);
+      if (room >= NARROW) return this.#chip(i, token, x, y, room);
+      this.#tick(i, x, y, room);
+      if (i == null || !this.emphasis(i).strong || x - WIDE / 2 < free) return;
+      this.#chip(i, token, x, y, WIDE);
+      free = x + WIDE / 2;
     });
     c.restore();
+  }
+
+  /** A token of a long prompt: a mark in the colour that its chip would have. */
+  #tick(i, x, y, room) {
+    const { c, view } = this, o = i == null ? { alpha: 0.4 } : this.emphasis(i);
+    c.globalAlpha = o.alpha;
+    c.fillStyle = o.ring ?? (o.fill ? mix(view.theme.bg, o.fill, 0.3 + 0.7 * o.weight) : view.theme.line);
+    c.fillRect(x - room * 0.35, y - 6, Math.max(1, room * 0.7), 12);
+    c.globalAlpha = 1;
   }
 
   /** One token; without a node of its own (nothing of it was kept) it is plain grey text. */

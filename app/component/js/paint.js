@@ -5,6 +5,7 @@ import { Marks } from "./marks.js";
 
 const BACKDROP = 1400; // links behind the graph: more is grey fog
 const MOST_EDGES = 500, MOST_HOVERED = 60, FEW_EDGES = 40;
+const NARROW_COLUMN = 8; // pixels: below it lines between columns are a grey field
 const SHADES = [[0, 0.15, 0.13], [0.15, 0.5, 0.06], [0.5, 1, 0.03]]; // from, to (of the strongest links), opacity
 
 export class Painter {
@@ -48,7 +49,8 @@ export class Painter {
     }
     c.strokeStyle = theme.column;
     c.beginPath();
-    for (const left of layout.columnX.slice(1)) {
+    const narrow = (layout.columnX.at(-1) - layout.left) * camera.k < NARROW_COLUMN * layout.columnX.length;
+    for (const left of narrow ? [] : layout.columnX.slice(1)) {
       const x = Math.round(camera.atX(left)) + 0.5;
       c.moveTo(x, 0);
       c.lineTo(x, floor);
