@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None) -> None:
         fail(f"{str(error).strip()} See `throughline --help`.")
     except CircuitError as error:
         fail(str(error))
+    except BrokenPipeError:
+        sys.exit(0)  # the reader of a pipe has seen enough
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise
@@ -39,8 +41,6 @@ def main(arguments: list[str] | None = None) -> None:
             f"cannot write {error.filename or 'a file'}: {error.strerror}; expected room and the right to write there. "
             "Free some space, or set THROUGHLINE_HOME to a folder on another disk. What was stored is unharmed."
         )
-    except BrokenPipeError:
-        sys.exit(0)  # the reader of a pipe has seen enough
     except KeyboardInterrupt:
         notes.print("Interrupted. Everything finished before this is kept; run the command again to go on.")
         sys.exit(130)

@@ -72,17 +72,17 @@ def main() -> None:
         middle = np.random.default_rng(1).choice(np.flatnonzero((layer > 5) & (layer < 20)), 20, replace=False)
         size = f"{n_nodes:,} nodes, {len(graph.edges):,} edges"
 
-        ours_s, ours = best_seconds(lambda: flow(graph, [source, middle, output]))
+        ours_s, ours = best_seconds(flow, graph, [source, middle, output])
         if n_nodes <= DENSE_LIMIT:
-            dense_s, dense = best_seconds(lambda: dense_flow(graph, [source, middle, output]), repeat=2)
+            dense_s, dense = best_seconds(dense_flow, graph, [source, middle, output], repeat=2)
             assert math.isclose(ours, dense, rel_tol=1e-5), (ours, dense)
             flow_rows.append([size, f"{1e3 * ours_s:.1f} ms", f"{1e3 * dense_s:.0f} ms", f"{dense_s / ours_s:.0f}x"])
         else:
             flow_rows.append([size, f"{1e3 * ours_s:.1f} ms", "not run", ""])
 
-        paths_s, found = best_seconds(lambda: strongest_paths(graph, [source, output], k=N_PATHS))
+        paths_s, found = best_seconds(strongest_paths, graph, [source, output], N_PATHS)
         strengths = [path.strength for path in found]
-        other_s, others = best_seconds(lambda: networkx_paths(graph, int(source[0]), int(output[0])), repeat=1)
+        other_s, others = best_seconds(networkx_paths, graph, int(source[0]), int(output[0]), repeat=1)
         assert np.allclose(strengths, others, rtol=1e-4), (strengths, others)
         path_rows.append([size, f"{1e3 * paths_s:.1f} ms", f"{1e3 * other_s:.0f} ms", f"{other_s / paths_s:.0f}x"])
     print_table(["flow of a circuit", "ours", "dense inverse", "ratio"], flow_rows)

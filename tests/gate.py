@@ -29,7 +29,9 @@ def main(arguments: list[str]) -> int:
         tests = FAST_TESTS if fast and name == "tests" else []
         print(f"== {name}: {' '.join(command + tests)}", flush=True)
         code = subprocess.run([sys.executable, "-m", *command, *tests], cwd=ROOT, env=environment).returncode
-        print(f"== {name}: {'ok' if code == 0 else f'failed ({code})'}, {time.perf_counter() - began:.0f} s", flush=True)
+        print(
+            f"== {name}: {'ok' if code == 0 else f'failed ({code})'}, {time.perf_counter() - began:.0f} s", flush=True
+        )
         if code:
             return code
     return 0
