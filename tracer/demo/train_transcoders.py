@@ -56,10 +56,6 @@ class TranscoderRecipe:
     prefix_copies: int = 10
     """How many tokens with one and the same text before them are kept; more gives common openings more weight."""
 
-    opening_copies: int = 3
-    """How often each kept first word of a text is taken; a city's name there is another token than after a space, which
-    many more texts have."""
-
     pair_texts: int = 2500
     """Two-sentence texts among the training tokens."""
 
@@ -290,26 +286,24 @@ def training_rows(tokenizer: Any, recipe: TranscoderRecipe) -> list[list[int]]:
 def collect(model: LlamaForCausalLM, rows: list[list[int]], recipe: TranscoderRecipe) -> tuple[Tensor, Tensor]:
     """MLP inputs and outputs (half precision, axes token, layer, D) of the rows' tokens; those of <bos> come last.
 
-    Of tokens with the same text before them, which have the same activations, only `prefix_copies` are kept, and each
-    of those that open a text is then taken `opening_copies` times.
+    Of tokens with the same text before them, which have the same activations, only `prefix_copies` are kept.
     """
     seen: Counter[tuple[int, ...]] = Counter()
     inputs, outputs = [], []
     with MlpTap(model) as tap:
         for indices in batches_of_one_length(rows):
-            copies = []
+            keep = []
             for index in indices:
                 for position in range(1, len(rows[index])):
                     prefix = tuple(rows[index][: position + 1])
                     seen[prefix] += 1
-                    times = recipe.opening_copies if position == 1 else 1
-                    copies.append(times if seen[prefix] <= recipe.prefix_copies else 0)
+                    keep.append(seen[prefix] <= recipe.prefix_copies)
             tap.clear()
             model.model(input_ids=torch.tensor([rows[index] for index in indices]), use_cache=False)
-            copies_N = torch.tensor(copies)
+            keep_N = torch.tensor(keep)
             for recorded, kept in ((tap.inputs, inputs), (tap.outputs, outputs)):
                 of_batch = torch.stack([tensor[:, 1:].flatten(0, 1) for tensor in recorded], dim=1)
-                kept.append(of_batch.repeat_interleave(copies_N, dim=0).half())
+                kept.append(of_batch[keep_N].half())
         first_tokens = round(recipe.first_token_share * sum(map(len, inputs)))
         for recorded, kept in ((tap.inputs, inputs), (tap.outputs, outputs)):
             first_1LD = torch.stack([tensor[:1, 0] for tensor in recorded], dim=1)
