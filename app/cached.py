@@ -11,6 +11,7 @@ import streamlit as st
 
 from app.kept import KeptGraphs
 from app.part import is_pruned_away, part_to_show
+from app.roles import read_roles
 from app.wire import pack_graph
 from circuits.pattern import match, parse_pattern
 from ingest.bolt import Rows
@@ -82,8 +83,6 @@ def pruned_away(graph_id: str, version: str, node_ids: Sequence[str]) -> bool:
 @st.cache_data(show_spinner=False)
 def roles() -> dict[str, list[str]]:
     """The roles that a pattern may name, with their terms: those of the demo's prompts."""
-    from app.roles import read_roles
-
     return read_roles()
 
 
