@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app import cached
 from app.component import MODULE_ROUTE, MODULES
 from tracer.errors import CircuitError, StoreError
 
@@ -31,6 +30,8 @@ def graph_address(graph_id: str, version: str, node_ids: Sequence[str] = ()) -> 
 
 async def graph(request: Request) -> Response:
     """The packed graph, or JSON {"error": one sentence} with status 404 or 503."""
+    from app import cached  # when the server runs: Streamlit warns about caches made before
+
     given = request.query_params
     node_ids = tuple(node_id for node_id in given.get("with", "").split(",") if node_id)
     try:
