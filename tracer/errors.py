@@ -8,7 +8,7 @@ CircuitError
   + UnsupportedModelError   a model has no adapter, or its adapter fails the check at load
   + DictionaryError         a transcoder folder is broken or does not fit the model
   + StoreError              the database is unreachable, refused a query, or ran out of room
-      + StoreUnreachableError  no server answers
+      + StoreUnreachableError  no server answers, or it can do nothing more until it is restarted
           + LoginError         the server answers, but not to this user with this password
       + QueryError          a Cypher text or its parameters are refused; carries the place
 """
@@ -47,7 +47,7 @@ class StoreError(CircuitError):
 
 
 class StoreUnreachableError(StoreError):
-    """No server answers."""
+    """No server answers, or it can do nothing more until it is restarted."""
 
 
 class LoginError(StoreUnreachableError):
