@@ -1,6 +1,7 @@
 """Sessions with a Neo4j server over Bolt, in our terms: plain values out, StoreError and QueryError for failures."""
 
 import os
+import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -93,7 +94,6 @@ class Client:
                 connection.uri,
                 auth=(connection.user, connection.password),
                 notifications_min_severity="OFF",  # else every hint of the planner is logged
-                max_transaction_retry_time=MAX_RETRY_S,
                 connection_timeout=10,
                 telemetry_disabled=True,
                 user_agent="throughline",
@@ -145,10 +145,22 @@ class Client:
         return Plan(summary.query_type or "", operators)
 
     def write(self, work: Callable[["Transaction"], T], timeout_s: float | None = None) -> T:
-        """Do `work` in one transaction: all of it or nothing; done again where another writer was in the way."""
-        managed = neo4j.unit_of_work(timeout=timeout_s)(lambda tx: work(Transaction(tx)))
+        """Do `work` in one transaction: all of it or nothing; done again where another writer was in the way.
+
+        Not the driver's own `execute_write`: that goes on trying for as long when the server is gone.
+        """
+        deadline = time.monotonic() + MAX_RETRY_S
         with translated(self.connection), self._session(neo4j.WRITE_ACCESS) as session:
-            return session.execute_write(managed)
+            while True:
+                try:
+                    with session.begin_transaction(timeout=timeout_s) as tx:
+                        done = work(Transaction(tx))
+                        tx.commit()
+                        return done
+                except neo4j.exceptions.TransientError as error:
+                    if not error.is_retryable() or time.monotonic() > deadline:
+                        raise
+                    time.sleep(random.uniform(0.05, 0.5))  # at random, so that two writers do not meet again
 
     def run_schema(self, text: str) -> None:
         """Run a schema command, which cannot share a transaction with data."""
@@ -162,7 +174,7 @@ class Client:
 class Transaction:
     """What the work of `Client.write` may do."""
 
-    def __init__(self, tx: neo4j.ManagedTransaction):
+    def __init__(self, tx: neo4j.Transaction):
         self._tx = tx
 
     def run(self, text: str, **parameters: Any) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ HOST = "127.0.0.1"
 MAIN_CLASS = "org.neo4j.server.Neo4jCommunity"
 START_TIMEOUT_S = 180  # 3 to 13 s measured; a first start on a machine busy with other work needs more
 STOP_TIMEOUT_S = 60
-MISSES_OF_A_DEAD_SERVER = 20  # looks, a tenth of a second apart, that find no process of ours
+LAUNCH_S = 2  # within which Java's launcher has replaced itself by Java; until then the process may look empty
 PATIENCE_S = 5  # with a server that runs but does not answer
 HASH_ROUNDS = 1024  # of Neo4j's own password file
 WINDOWS_FLAGS = 0x00000208  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP: what a session of its own is elsewhere
@@ -177,6 +177,8 @@ class LocalServer:
         try:
             with lock.acquire(timeout=START_TIMEOUT_S):
                 yield
+        except PermissionError as error:
+            raise _no_place(self.folder, error) from error
         except filelock.Timeout:
             raise StoreError(
                 f"another command has been starting or stopping the server of {self.folder} for {START_TIMEOUT_S} s; "
@@ -187,9 +189,7 @@ class LocalServer:
         """The record of the server where its process is alive and ours; a stale record is removed."""
         try:
             record = Record(**json.loads(self._record_file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError):  # cut off while it was written
+        except (OSError, ValueError, TypeError):  # none there, or cut off while it was written
             return None
         if self._is_ours(record.pid):
             return record
@@ -200,7 +200,7 @@ class LocalServer:
         """Whether this process is a server of this folder; the system may have given the number to another."""
         try:
             process = psutil.Process(pid)
-            return process.status() != psutil.STATUS_ZOMBIE and f"--home-dir={self.folder}" in process.cmdline()
+            return process.status() != psutil.STATUS_ZOMBIE and f"--home-dir={self.folder}" in _command_line(process)
         except psutil.Error:
             return False
 
@@ -283,9 +283,7 @@ class LocalServer:
         while time.monotonic() < deadline:
             if _answers(connection, record.port):
                 return connection
-            # for a moment, while Java's launcher starts anew, a live process has no command line
-            misses = 0 if self._is_ours(record.pid) else misses + 1
-            if misses == MISSES_OF_A_DEAD_SERVER:
+            if not self._is_ours(record.pid):
                 raise self._did_not_start(record)
             if progress and not told:
                 progress(0, 1, "starting Neo4j")
@@ -339,6 +337,15 @@ class LocalServer:
         return password
 
 
+def _command_line(process: psutil.Process) -> list[str]:
+    """The command line; for a process that was made just now, once it has one."""
+    young = time.time() - process.create_time() < LAUNCH_S
+    deadline = time.monotonic() + (LAUNCH_S if young else 0)
+    while not (command := process.cmdline()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return command
+
+
 def initial_login(password: str, salt: bytes) -> str:
     """The line that `neo4j-admin dbms set-initial-password` writes, without showing the password to `ps`.
 
@@ -360,10 +367,14 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise StoreError(
-            f"{folder} cannot be made ({error.strerror}); expected a folder that this user may write. "
-            "Set THROUGHLINE_HOME to one."
-        ) from error
+        raise _no_place(folder, error) from error
+
+
+def _no_place(folder: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{folder} cannot be made or written ({error.strerror}); expected a folder of this user's own. "
+        "Set THROUGHLINE_HOME to one."
+    )
 
 
 def _write_private(path: Path, text: str) -> None:

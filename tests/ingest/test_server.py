@@ -149,7 +149,7 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(tmp_path, monkeypat
     place = tmp_path / "neo4j"
     (place / "data").mkdir(parents=True)
     (place / "data" / "databases").write_text("a file where a folder belongs")
-    with pytest.raises(StoreError, match=r"did not start.*console\.log:\n  .+") as caught:
+    with pytest.raises(StoreError, match=r"did not start.*logs:\n  .+") as caught:
         LocalServer(place).ensure()
     assert "db reset" in str(caught.value)
     assert not LocalServer(place).status().running
