@@ -48,8 +48,9 @@ BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
 class BenchConfig:
     """How much is measured."""
 
-    graphs: int = 100
-    """Held-out prompts that are traced with each dictionary, drawn over all templates."""
+    graphs: int = 400
+    """Held-out prompts traced with each dictionary, drawn over all templates. Fewer mislead: the share with the right
+    region on the strongest paths was 0.91 on a draw of 100, and 0.83 and 0.82 on two draws of 200."""
 
     paths: int = 5
     """Strongest paths from the city looked at in each graph."""
