@@ -1,12 +1,14 @@
 """The command `throughline`: each command calls the function of the same name in the rooms."""
 
-import errno
+import io
 import sys
 from dataclasses import asdict, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from app.terminal import Format, notes, print_rows, progress_bar
 from tracer.config import TraceConfig
@@ -19,6 +21,8 @@ cli = App(
     help="Trace what a language model computes on prompts, keep the graphs in Neo4j, find the circuits in them.",
     help_format="plaintext",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # main() says what an interrupt leaves
+    version=version("throughline"),
 )
 db = App(name="db", help="The local Neo4j server: every other command starts it when it needs it.")
 cli.command(db)
@@ -26,6 +30,8 @@ cli.command(db)
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; a CircuitError becomes one sentence on stderr and exit code 2."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # labels hold any character; a redirected Windows console does not
     try:
         code = cli(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -35,11 +41,12 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.exit(0)  # the reader of a pipe has seen enough
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.strerror is None:
             raise
         fail(
-            f"cannot write {error.filename or 'a file'}: {error.strerror}; expected room and the right to write there. "
-            "Free some space, or set THROUGHLINE_HOME to a folder on another disk. What was stored is unharmed."
+            f"{error.filename or 'a file'}: {error.strerror}; expected a place that can be read or written, with room. "
+            "Choose another one, free some space, or set THROUGHLINE_HOME to a folder on another disk. What was stored "
+            "is unharmed."
         )
     except KeyboardInterrupt:
         notes.print("Interrupted. Everything finished before this is kept; run the command again to go on.")
@@ -118,18 +125,20 @@ def ingest(*paths: Path, format: Format = "table") -> None:
     print_rows(columns, rows, format)
     refused = sum(report.status == "refused" for report in reports)
     if refused:
-        fail(f"{refused} of {len(reports)} files were refused; the reasons stand in the report. The others are in.")
+        fail(f"{refused} of {len(reports)} files were refused; the reasons stand in the report.")
+    if not reports:
+        fail("no graph was found; expected graph folders or files (.json, .json.gz). Check the paths.")
 
 
 @cli.command
 def circuits(
     pattern: str,
     *,
-    graphs: list[str] | None = None,
-    k: int = 5,
+    graphs: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    k: Annotated[int, Parameter(validator=Number(gte=0))] = 5,
     sign: Literal["any", "positive"] = "any",
     roles: Path | None = None,
-    limit: int = 20,
+    limit: Annotated[int, Parameter(validator=Number(gte=1))] = 20,
     format: Format = "table",
 ) -> None:
     """Find a circuit such as "Dallas -> Texas -> Austin" in all graphs, ranked by exact flow.
@@ -191,11 +200,11 @@ def query(
 
 @cli.command
 def cypher(
-    text: str,
+    text: Annotated[str, Parameter(allow_leading_hyphen=True)],
     *,
     param: Annotated[list[str], Parameter(negative=())] = [],  # noqa: B006
-    max_rows: int = 1000,
-    timeout_s: float = 30,
+    max_rows: Annotated[int, Parameter(validator=Number(gte=1))] = 1000,
+    timeout_s: Annotated[float, Parameter(validator=Number(gt=0, lte=86_400))] = 30,
     format: Format = "table",
 ) -> None:
     """Run your own Cypher, read-only.
@@ -273,7 +282,11 @@ def reset(*, yes: bool = False) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise PatternError("`db reset` deletes the database and nobody is there to ask; expected --yes. Add it.")
-        if input("Delete all graphs from the local database? [y/N] ").strip().lower() not in ("y", "yes"):
+        try:
+            answer = input("Delete all graphs from the local database? [y/N] ")
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() not in ("y", "yes"):
             return _say("Nothing was deleted.")
     LocalServer().reset()
     _say("The local database is empty. `throughline ingest` fills it again from graph files.")

@@ -56,14 +56,18 @@ def run_demo(open_app: bool) -> None:
     """Trace, load, search and print; every number comes from this run."""
     began = time.perf_counter()
     prompts, library = read_demo_prompts(), default_library()
-    with progress_bar() as progress, open_store(progress) as store:
-        say(f"Neo4j runs at {store.connection.uri} ({_since(began)})")
+    with progress_bar() as progress:  # each bar is gone before a line is printed: a terminal has room for one of them
+        opened = open_store(progress)
+    with opened as store:
+        say(f"Neo4j is ready ({_since(began)})")
         step = time.perf_counter()
-        graphs = trace_all(prompts, progress)
+        with progress_bar() as progress:
+            graphs = trace_all(prompts, progress)
         n_edges = sum(len(graph.edges) for graph in graphs)
         say(f"traced {len(graphs)} prompts with the model that ships: {n_edges:,} direct effects ({_since(step)})")
         step = time.perf_counter()
-        new = load_all(graphs, store, library, progress)
+        with progress_bar() as progress:
+            new = load_all(graphs, store, library, progress)
         say(f"loaded {new} graphs into Neo4j, {len(graphs) - new} were there ({_since(step)})")
         step = time.perf_counter()
         report_circuit(store, library, graphs)
@@ -105,7 +109,8 @@ def load_all(
 def report_circuit(store: GraphStore, library: Library, graphs: Sequence[AttributionGraph]) -> None:
     """Print where the database has Dallas -> Texas -> Austin, and the exact flow there."""
     ids = {graph.graph_id for graph in graphs}
-    rows = [row for row in store.run("circuits_through", terms=list(CIRCUIT)).records if row["graph_id"] in ids]
+    answer = store.run("circuits_through", terms=list(CIRCUIT), limit=len(store.graphs()))
+    rows = [row for row in answer.records if row["graph_id"] in ids]
     pattern = " -> ".join(CIRCUIT)
     flows = search_circuits(pattern, store, library, sorted(ids), sign=SIGN, k=0, limit=len(ids))
     flow_of = {circuit.graph_id: circuit.flow for circuit in flows}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,20 +16,24 @@ from rich.text import Text
 Format = Literal["table", "json", "csv"]
 ProgressCallback = Callable[[int, int, str], None]  # done, total, what
 
+SHORT_COLUMNS = {"name", "status", "uri", "running", "pid"}
+
 notes = Console(stderr=True, highlight=False)
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], format: Format) -> None:
     """Write rows to stdout: a table for people, a JSON list, or CSV with nested values as JSON."""
     if format == "json":
-        json.dump(rows, sys.stdout, indent=1, ensure_ascii=False, default=str)
+        json.dump(_finite(rows), sys.stdout, indent=1, ensure_ascii=False, default=str)
         sys.stdout.write("\n")
     elif format == "csv":
-        writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore")
+        writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _flat(row.get(name)) for name in columns} for row in rows)
     else:
-        Console(highlight=False).print(_table(columns, rows))
+        # nobody reads folded cells in a file or a pipe
+        width = None if sys.stdout.isatty() else 1000
+        Console(highlight=False, width=width).print(_table(columns, rows))
 
 
 @contextmanager
@@ -40,6 +45,7 @@ def progress_bar() -> Iterator[ProgressCallback]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=notes,
+        redirect_stdout=sys.stdout.isatty(),  # else lines meant for a file would go to the terminal
         disable=not notes.is_terminal,
     ) as bars:
         tasks: dict[str, Any] = {}
@@ -71,10 +77,24 @@ def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         numbers = any(isinstance(row.get(name), int | float) for row in rows)
-        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        short = name.endswith("_id") or name in SHORT_COLUMNS  # to be copied, so never folded
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold", no_wrap=short)
     for row in rows:
         table.add_row(*(Text(shown(row.get(name))) for name in columns))  # Text: labels are data, not markup
     return table
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for NaN and infinities, which JSON does not have."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {name: _finite(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_finite(each) for each in value]
+        case _:
+            return value
 
 
 def _flat(value: Any) -> Any:

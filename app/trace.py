@@ -109,7 +109,7 @@ def _folders(
     settings = json.dumps([model, transcoders, asdict(config)], sort_keys=True)
     parent = out or Path("graphs")
     return [
-        parent / f"{prompt.slug}-{hashlib.sha256((settings + prompt.text).encode()).hexdigest()[:8]}"
+        parent / f"{slug_of(prompt.slug)}-{hashlib.sha256((settings + prompt.text).encode()).hexdigest()[:8]}"
         for prompt in prompts
     ]
 
@@ -117,9 +117,11 @@ def _folders(
 def _from_json(line: str, where: str) -> Prompt:
     try:
         row = json.loads(line)
-        text = row["text"]
-    except (ValueError, KeyError, TypeError):
+        text, slug, roles = row["text"], row.get("slug") or "", row.get("roles") or {}
+        if not all(isinstance(each, str) for each in (text, slug, *roles.keys(), *roles.values())):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise PromptError(
             f'{where}: {line[:60]!r} is no prompt; expected an object such as {{"text": "Fact: ..."}}. Correct it.'
         ) from None
-    return Prompt(text, row.get("slug") or slug_of(text), row.get("roles") or {})
+    return Prompt(text, slug or slug_of(text), roles)

@@ -22,7 +22,7 @@ import torch
 from circuits.paths import strongest_paths
 from tracer.attribution import attribute
 from tracer.config import TraceConfig
-from tracer.demo import SHIPPED, corpus
+from tracer.demo import MODEL_DIR, SHIPPED, corpus
 from tracer.demo.corpus import CITY_TEMPLATES, REGION_TEMPLATES, TWO_HOP_TEMPLATES, Fact
 from tracer.demo.label_features import REGION, read_labels
 from tracer.demo.train_transcoders import (
@@ -83,14 +83,14 @@ def main(arguments: Sequence[str] = ("--print-only",)) -> None:
 def measure(folder: Path, config: BenchConfig) -> dict[str, Any]:
     """Every number of the table."""
     started = time.monotonic()
-    model, tokenizer = load_model(folder / "model")
+    model, tokenizer = load_model(folder / MODEL_DIR.name)
     results: dict[str, Any] = {"answers": measure_answers(model, tokenizer, config)}
     for name in ("clt", "plt"):
         results[name] = measure_dictionary(folder / name, model, tokenizer, config)
         results[name] |= measure_graphs(folder, name, config)
     results["size_mb"] = {
         name: round(sum(file.stat().st_size for file in (folder / name).rglob("*") if file.is_file()) / 1e6, 2)
-        for name in ("model", "clt", "plt")
+        for name in (MODEL_DIR.name, "clt", "plt")
     }
     results["measured_with"] = {
         "torch": torch.__version__,
@@ -230,11 +230,11 @@ def fit(model: Any, transcoders: TranscoderSet, rows: list[list[int]]) -> dict[s
 
 def measure_graphs(folder: Path, name: str, config: BenchConfig) -> dict[str, Any]:
     """What attribution graphs of held-out prompts show: is the right region on the strongest paths from the city?"""
-    model = load(folder / "model", folder / name, device="cpu")
+    model = load(folder / MODEL_DIR.name, folder / name, device="cpu")
     split, draw = corpus.splits(), random.Random(config.seed)
     facts = draw.sample(split.two_hop_held_out, config.graphs)
     trace = TraceConfig(target="log-odds")
-    found, of_any, sizes, errors, seconds = [], [], [], [], []
+    found, asked, of_any, sizes, errors, seconds = [], [], [], [], [], []
     for fact in facts:
         template = draw.choice(TWO_HOP_TEMPLATES)
         started = time.monotonic()
@@ -242,12 +242,15 @@ def measure_graphs(folder: Path, name: str, config: BenchConfig) -> dict[str, An
         seconds.append(time.monotonic() - started)
         on_paths = labels_on_paths(graph, fact.city, config.paths)
         found.append(fact.region in on_paths)
+        asked.append(TWO_HOP_TEMPLATES.index(template))
         of_any.append(bool((on_paths & set(load_world().kind_of_region)) - {fact.region}))
         sizes.append(graph.slice_of(NodeKind.FEATURE).stop)  # features come first
         assert graph.metadata.replacement_score is not None, "the tracer scores every graph it makes"
         errors.append(1 - graph.metadata.replacement_score)
+    by_template = [np.mean(found, where=np.array(asked) == at) for at in range(len(TWO_HOP_TEMPLATES))]
     return {
         f"right region on the {config.paths} strongest paths": round(float(np.mean(found)), 3),
+        f"right region on the {config.paths} strongest paths, by template": [round(float(x), 3) for x in by_template],
         f"another region on the {config.paths} strongest paths": round(float(np.mean(of_any)), 3),
         "feature nodes a graph": round(float(np.mean(sizes))),
         "error share": round(float(np.mean(errors)), 3),
@@ -281,7 +284,7 @@ def markdown_table(results: dict[str, Any]) -> str:
     about = results["measured_with"]
     lines += [
         "",
-        f"The model is {results['size_mb']['model']} MB. Measured by `python -m bench.demo_model` with torch "
+        f"The model is {results['size_mb'][MODEL_DIR.name]} MB. Measured by `python -m bench.demo_model` with torch "
         f"{about['torch']} on {about['machine']}; {about['graphs']} held-out prompts traced with each dictionary, "
         f"seed {about['seed']}.",
     ]

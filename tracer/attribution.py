@@ -86,6 +86,7 @@ def attribute(
         model=model.adapter.name,
         source_set=model.source_set,
         n_layers=local.n_layers,
+        complete=len(selected_A) == len(local.features),
         target=config.target,
         replacement_score=graph_scores.replacement,
         completeness_score=graph_scores.completeness,

@@ -31,7 +31,8 @@ class TraceConfig:
     max_feature_nodes: int = 7500
     """At most this many active features become nodes: those with the most influence on the outputs."""
     batch_size: int = 256
-    """How many rows are computed at once; more is faster and takes more memory, the result is the same."""
+    """How many rows are computed at once; more is faster and takes more memory, the result is the same up to rounding
+    (and so a graph of other `graph_id`)."""
     rank_every: int = 1024
     """When features must be chosen, their influence is estimated anew after this many rows."""
     node_threshold: float = 0.8

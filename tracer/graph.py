@@ -44,7 +44,8 @@ class GraphMetadata:
     origin: str = "throughline"
     """What computed the effects: `throughline`, `circuit-tracer`, `anthropic`, ..."""
     complete: bool = True
-    """Whether the edges are all direct effects. False: pruned before we saw it, so shares are of what is left."""
+    """Whether the edges are all direct effects. False where nodes were left out before shares were taken, by another
+    tool or by `max_feature_nodes`: shares are of what is left."""
     target: str = "logit"
     """What the logit nodes stand for: `logit` (minus the mean logit) or `log-odds`."""
     replacement_score: float | None = None

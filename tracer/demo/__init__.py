@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 SHIPPED = Path(__file__).parent / "shipped"
-MODEL_DIR = SHIPPED / "model"
+MODEL_DIR = SHIPPED / "throughline-demo"  # the folder names the model in graphs
 CLT_DIR = SHIPPED / "clt"
 PLT_DIR = SHIPPED / "plt"
 PROMPTS_FILE = SHIPPED / "prompts.jsonl"

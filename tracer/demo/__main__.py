@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracer.demo import SHIPPED
+from tracer.demo import MODEL_DIR, SHIPPED
 
 # What the rebuild replaces; the model card and the measured results beside them are bench/demo_model.py's.
-PARTS = ("model", "clt", "plt", "prompts.jsonl", "roles.json")
+PARTS = (MODEL_DIR.name, "clt", "plt", "prompts.jsonl", "roles.json")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def stages(work: Path, threads: int) -> list[Stage]:
     from tracer.demo import label_features, prompts, train_model, train_transcoders
 
     torch.set_num_threads(threads)
-    model, clt, plt = work / "model", work / "clt", work / "plt"
+    model, clt, plt = work / MODEL_DIR.name, work / "clt", work / "plt"
     clt_recipe, plt_recipe = train_transcoders.CLT_RECIPE, train_transcoders.PLT_RECIPE
     return [
         Stage("model", model / "model.safetensors", lambda: train_model.train(model, report=_say)),
