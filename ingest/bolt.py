@@ -158,7 +158,7 @@ class Client:
                         tx.commit()
                         return done
                 except neo4j.exceptions.TransientError as error:
-                    if not error.is_retryable() or time.monotonic() > deadline:
+                    if _lacks_memory(error) or not error.is_retryable() or time.monotonic() > deadline:
                         raise
                     time.sleep(random.uniform(0.05, 0.5))  # at random, so that two writers do not meet again
 

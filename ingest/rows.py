@@ -84,7 +84,7 @@ def label_key(text: str) -> str:
     >>> label_key(" Dallas")
     'dallas'
     """
-    return " ".join(text.split()).casefold()[:LABEL_KEY_LENGTH]
+    return " ".join(text.split()).lower()[:LABEL_KEY_LENGTH]  # as Cypher's toLower
 
 
 def ranks_in(graph: AttributionGraph) -> np.ndarray:

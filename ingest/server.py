@@ -1,7 +1,8 @@
 """A local Neo4j server that Throughline starts, finds again, stops and resets.
 
 It is a child process in a session of its own on loopback, shared by every command and page of one home folder:
-the first to need it starts it, the others find its record (`server.json`) and log in. It stays when they leave.
+the first to need it starts it, the others find its record (`server.json`) and log in. It stays when they leave, until
+`throughline db stop`: Neo4j has no setting that stops an idle server.
 """
 
 import hashlib

@@ -33,7 +33,8 @@ def plain_server(folder: Path, *settings: str) -> Iterator[Connection]:
         (folder / name).mkdir(parents=True)
     (folder / "data" / "dbms" / "auth.ini").write_text(initial_login(PASSWORD, b"salt" * 8))
     port = free_port()
-    lines = [f"server.bolt.listen_address=127.0.0.1:{port}", "server.http.enabled=false", *settings]
+    waits = [f"internal.server.bolt.{what}_shutdown_wait_time=500ms" for what in ("thread_pool", "connection")]
+    lines = [f"server.bolt.listen_address=127.0.0.1:{port}", "server.http.enabled=false", *waits, *settings]
     (folder / "conf" / "neo4j.conf").write_text("\n".join(lines))
     places = (f"--home-dir={folder}", f"--config-dir={folder / 'conf'}")
     with (folder / "logs" / "out.log").open("wb") as log:
