@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from circuits.flow import SIGNS
+
 ARROW = " -> "
-SIGNS = ("any", "positive")
 MOST_PATHS = 50
 
 

@@ -216,10 +216,13 @@ def cypher(
         timeout_s: Seconds after which the server ends the query.
         format: How rows are printed.
     """
+    from app.params import Blank, value_of
+
     if text == "-":
         text = sys.stdin.read()
+    params = {name: value_of(Blank(name, "any"), value) for name, value in _pairs(param).items()}
     with progress_bar() as progress, _store(progress) as store:
-        result = store.cypher(text, _json_values(_pairs(param)), max_rows=max_rows, timeout_s=timeout_s)
+        result = store.cypher(text, params, max_rows=max_rows, timeout_s=timeout_s)
     print_rows(result.columns, result.records, format)
     if result.truncated:
         notes.print(f"Only the first {max_rows} rows are shown; raise --max-rows for more.")
@@ -314,18 +317,6 @@ def _pairs(texts: list[str]) -> dict[str, str]:
             raise PatternError(f"parameter {text!r} has no value; expected name=value, e.g. --param limit=5. Add it.")
         pairs[name.removeprefix("$")] = value
     return pairs
-
-
-def _json_values(pairs: dict[str, str]) -> dict[str, Any]:
-    import json
-
-    def value_of(text: str) -> Any:
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
-
-    return {name: value_of(text) for name, text in pairs.items()}
 
 
 def _say(text: str) -> None:

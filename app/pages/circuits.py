@@ -7,12 +7,13 @@ from typing import Any
 import streamlit as st
 
 from app import cached
-from app.ask import MOST_PATHS, SIGNS, Question, join_steps, read_question
+from app.ask import MOST_PATHS, Question, join_steps, read_question
 from app.component import net
 from app.frames import binding_text, circuits_frame, circuits_table, edges_frame, graph_params, path_picture
 from app.graphlist import caption, prompt_text, version_of
 from app.markdown import escaped
 from app.messages import show_nothing_loaded
+from circuits.flow import SIGNS
 from tracer.errors import CircuitError, StoreError
 
 ROW = 36  # pixels
