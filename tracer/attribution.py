@@ -9,8 +9,8 @@
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from tracer.config import TraceConfig
-from tracer.effects import DirectEffects, Targets
 from tracer.graph import AttributionGraph, GraphMetadata
-from tracer.influence import influence, prune, scores
+from tracer.influence import prune, scores
 from tracer.labels import Labels
 from tracer.prompt import encode_prompt, prompt_text, token_id, token_text
 from tracer.provenance import Stopwatch, file_hashes, model_files, now_utc, peak_memory_mb, revision, versions
 from tracer.replacement import LocalReplacement, Progress, ReplacementModel
+from tracer.rows import trace_rows
 from tracer.schema import NodeKind, node_id
 from tracer.targets import OutputTargets, output_targets
 
@@ -66,7 +66,7 @@ def attribute(
     outputs = output_targets(model.adapter, local.forward.logits_PV[-1], config)
     if config.verbose:
         log.info("%d tokens, %d active features, %d outputs", local.n_pos, len(local.features), len(outputs.token_K))
-    found, selected_A = _trace(local, outputs, config, progress)
+    found, selected_A = trace_rows(local, outputs, config, progress)
 
     nodes = _nodes(model, local, outputs, selected_A, labels)
     source, target, effect = found.among(selected_A, len(nodes))
@@ -94,76 +94,6 @@ def attribute(
         provenance=_provenance(model, token_P, config, len(local.features), watch),
     )
     return AttributionGraph.build(nodes, source, target, effect, about, pruning.kept_E)
-
-
-@dataclass
-class _FoundEdges:
-    """Edges between all sources (features, errors, tokens, in this order) and the targets traced so far."""
-
-    n_features: int
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
-
-    def add(self, target_B: np.ndarray, effect_BS: np.ndarray) -> None:
-        """Take the effects of all sources on these targets; zeros are no edges."""
-        row, source = np.nonzero(effect_BS)
-        self.parts.append((source.astype(np.int32), target_B[row].astype(np.int32), effect_BS[row, source]))
-
-    def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Source, target, effect of all edges so far."""
-        source, target, effect = (np.concatenate(column) for column in zip(*self.parts, strict=True))
-        self.parts = [(source, target, effect)]
-        return source, target, effect
-
-    def among(self, selected_A: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The edges between nodes of the graph, where only these features became nodes, in rows of the graph."""
-        row = np.full(n_nodes - len(selected_A) + self.n_features, -1, np.int32)
-        row[selected_A] = np.arange(len(selected_A))
-        row[self.n_features :] = np.arange(len(selected_A), n_nodes)
-        source, target, effect = self.columns()
-        inside = row[source] >= 0
-        return row[source[inside]], row[target[inside]], effect[inside]
-
-
-def _trace(
-    local: LocalReplacement, outputs: OutputTargets, config: TraceConfig, progress: Progress | None
-) -> tuple[_FoundEdges, np.ndarray]:
-    """All edges into outputs and chosen features, and the rows of these features."""
-    effects = DirectEffects(local, config.batch_size)
-    found = _FoundEdges(effects.n_features)
-    n_outputs, n_wanted = len(outputs.token_K), min(config.max_feature_nodes, effects.n_features)
-    for target_B, effect_BS in _rows(effects, effects.of_outputs(outputs.vector_KD, local.n_pos - 1)):
-        found.add(effects.n_sources + target_B, effect_BS)
-    weight_N = np.zeros(effects.n_sources + n_outputs)
-    weight_N[effects.n_sources :] = outputs.probability_K.double().cpu().numpy()
-    done_A = np.zeros(effects.n_features, bool)
-    while done_A.sum() < n_wanted:
-        todo = n_wanted - int(done_A.sum())
-        chosen_A = _most_influential(
-            found, weight_N, done_A, min(todo, config.rank_every), everything=n_wanted == len(done_A)
-        )
-        targets = effects.of_features(torch.from_numpy(chosen_A).to(local.token_PD.device))
-        for target_B, effect_BS in _rows(effects, targets):
-            found.add(chosen_A[target_B], effect_BS)
-            done_A[chosen_A[target_B]] = True
-            if progress:
-                progress(int(done_A.sum()), n_wanted, "features traced")
-    return found, np.flatnonzero(done_A)
-
-
-def _rows(effects: DirectEffects, targets: Targets) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for target_B, effect_BS in effects.rows(targets):
-        yield target_B.cpu().numpy(), effect_BS.float().cpu().numpy()
-
-
-def _most_influential(
-    found: _FoundEdges, weight_N: np.ndarray, done_A: np.ndarray, n: int, *, everything: bool
-) -> np.ndarray:
-    """The features to trace next: of those not traced yet the ones with most influence by the rows known so far."""
-    if everything:
-        return np.flatnonzero(~done_A)
-    influence_A = influence(*found.columns(), weight_N)[: len(done_A)]
-    order = np.argsort(-influence_A, kind="stable")
-    return np.sort(order[~done_A[order]][:n])
 
 
 def _nodes(

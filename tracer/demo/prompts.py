@@ -180,7 +180,7 @@ def write(model_dir: Path, out: Path) -> list[DemoPrompt]:
 
 
 def _held_out(city: str, attribute: str) -> Fact:
-    for fact in corpus.splits().two_hop_held_out:
+    for fact in (*corpus.splits().two_hop_held_out, *corpus.splits().two_hop_validation):
         if (fact.city, fact.attribute) == (city, attribute):
             return fact
     raise ValueError(

@@ -107,12 +107,16 @@ def pack(tokenizer: Any, texts: list[str]) -> Texts:
     return Texts(tokens_NP, length_N)
 
 
-def new_model(recipe: ModelRecipe, vocabulary_size: int) -> LlamaForCausalLM:
-    """An untrained model with frozen random embeddings."""
+def new_model(recipe: ModelRecipe, vocabulary: dict[str, int]) -> LlamaForCausalLM:
+    """An untrained model with frozen random embeddings, one for both spellings of a word (with and without a space).
+
+    A name that opens a text then looks the same as anywhere else. With an embedding of its own it needed features of
+    its own, and small dictionaries had none left for it.
+    """
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = cast(Any, LlamaConfig)(  # its signature leaves attn_implementation out
-        vocab_size=vocabulary_size,
+        vocab_size=len(vocabulary),
         hidden_size=recipe.d_model,
         intermediate_size=recipe.d_mlp,
         num_hidden_layers=recipe.n_layers,
@@ -130,6 +134,9 @@ def new_model(recipe: ModelRecipe, vocabulary_size: int) -> LlamaForCausalLM:
     embedding_VD.requires_grad_(False)
     torch.nn.init.normal_(embedding_VD, std=recipe.embedding_std)
     embedding_VD[corpus.PAD_ID] = 0
+    for word, token in vocabulary.items():
+        if f" {word}" in vocabulary:
+            embedding_VD[vocabulary[f" {word}"]] = embedding_VD[token]
     return model
 
 
@@ -199,11 +206,11 @@ def train(out: Path, recipe: ModelRecipe = ModelRecipe(), report: Report = print
         "two-hop train": Texts(single["two_hop"].tokens_NP[sample], single["two_hop"].length_N[sample]),
         "held out": pack(
             tokenizer,
-            [corpus.sentence(t, f) for t in corpus.TWO_HOP_TEMPLATES for f in split.two_hop_held_out[::4]],
+            [corpus.sentence(t, f) for t in corpus.TWO_HOP_TEMPLATES for f in split.two_hop_validation[::2]],
         ),
     }
     width = max(texts.tokens_NP.shape[1] for texts in single.values()) - 1  # the last full stop is never an input
-    model = new_model(recipe, len(tokenizer))
+    model = new_model(recipe, tokenizer.get_vocab())
     run = cast(Any, torch.compile(model.model, dynamic=False) if recipe.compile else model.model)
     optimizers = new_optimizers(model, recipe)
     started = time.monotonic()
