@@ -74,9 +74,9 @@ def run_demo(open_app: bool) -> None:
         report_roles(store, library, graphs, prompts)
         say(f"\nsearched in {_since(step)}, all in {_since(began)}")
     if open_app:
-        from app.serve import launch
+        from app.serve import free_port, launch
 
-        sys.exit(launch())
+        sys.exit(launch(free_port()))
     say("Open the dashboard: throughline app   (or: make app)")
 
 

@@ -25,6 +25,7 @@ SETTINGS = {  # as flags, because a person's own Streamlit settings must not tur
     "client.toolbarMode": "viewer",
     "client.showErrorLinks": "false",
 }
+PORT = 8501
 START_LIMIT_S = 60  # seconds to wait for the page before opening it; a cold laptop needs ten
 STOP_LIMIT_S = 10
 
@@ -40,7 +41,18 @@ def command(port: int, host: str = "127.0.0.1") -> list[str]:
     return [sys.executable, "-m", "streamlit", "run", str(HERE / "serve.py"), *(f"--{k}={v}" for k, v in flags.items())]
 
 
-def launch(port: int = 8501, host: str = "127.0.0.1", open_browser: bool = True) -> int:
+def free_port(host: str = "127.0.0.1") -> int:
+    """The usual port, or the next one that nothing listens on."""
+    for port in range(PORT, PORT + 100):
+        try:
+            _check_free(port, host)
+        except CircuitError:
+            continue
+        return port
+    return PORT  # whoever listens on it says what is wrong
+
+
+def launch(port: int = PORT, host: str = "127.0.0.1", open_browser: bool = True) -> int:
     """Serve the dashboard until it is stopped, and give its exit code.
 
     Raises:

@@ -12,14 +12,17 @@ https://transformer-circuits.pub/2025/attribution-graphs/methods.html
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -61,6 +64,18 @@ class TranscoderRecipe:
 
     first_token_share: float = 0.01
     """Share of the training tokens that are <bos>, whose activations are the same in every text."""
+
+    joint_steps: int = 400
+    """Steps after these in which all MLPs are replaced at once and the answer's distribution is to stay the same."""
+
+    joint_rows: int = 128
+    """Prompts a joint step."""
+
+    joint_rate: float = 5e-4
+    """Peak rate of the joint steps; it falls linearly to 0."""
+
+    joint_weight: float = 1.0
+    """Weight of the reconstruction error beside the divergence of the answer in the joint steps."""
 
     dead_after: int = 100
     """Steps without firing after which the auxiliary loss takes care of a feature."""
@@ -105,16 +120,17 @@ class TranscoderSet(nn.Module):
         pre_BF = self.pre_activations(layer, input_BD)
         return pre_BF * (pre_BF > self.threshold_LF[layer])
 
+    def output(self, layer: int, activations: list[Tensor]) -> Tensor:
+        """The MLP output of one layer that the features of it and of earlier layers stand for."""
+        output_BD = self.b_dec_LD[layer]
+        for source, activations_BF in enumerate(activations[: layer + 1]):
+            if layer - source < self.W_dec[source].shape[1]:
+                output_BD = output_BD + activations_BF @ self.W_dec[source][:, layer - source]
+        return output_BD
+
     def decode(self, activations: list[Tensor]) -> list[Tensor]:
         """The MLP outputs of layers 0 to len(activations) - 1 that the features stand for."""
-        outputs = [self.b_dec_LD[layer].expand(*a.shape[:-1], -1) for layer, a in enumerate(activations)]
-        for layer, activations_BF in enumerate(activations):
-            reach = min(self.W_dec[layer].shape[1], len(activations) - layer)
-            weight_FTD = self.W_dec[layer][:, :reach]
-            written = (activations_BF @ weight_FTD.flatten(1)).unflatten(-1, (reach, self.d_model))
-            for further in range(reach):
-                outputs[layer + further] = outputs[layer + further] + written[..., further, :]
-        return outputs
+        return [self.output(layer, activations) for layer in range(len(activations))]
 
     def write(self, folder: Path) -> None:
         """Save in circuit-tracer's file format, in bfloat16."""
@@ -245,10 +261,8 @@ def replacement_agreement(model: LlamaForCausalLM, transcoders: TranscoderSet, r
     for indices in batches_of_one_length(rows):
         tokens_BP = torch.tensor([rows[index] for index in indices])
         own_B = last_logits(model, tokens_BP).argmax(-1)
-        handles = _replace_mlps(model, transcoders)
-        replaced_B = last_logits(model, tokens_BP).argmax(-1)
-        for handle in handles:
-            handle.remove()
+        with mlps_replaced(model, transcoders):
+            replaced_B = last_logits(model, tokens_BP).argmax(-1)
         same_N[indices] = own_B == replaced_B
     return same_N
 
@@ -259,15 +273,22 @@ def last_logits(model: LlamaForCausalLM, tokens_BP: Tensor) -> Tensor:
     return model.lm_head(final_BPD[:, -1])
 
 
-def _replace_mlps(model: LlamaForCausalLM, transcoders: TranscoderSet) -> list[Any]:
-    """Hooks that make every MLP but that of <bos> answer with the transcoders' output, for one forward pass."""
+@contextmanager
+def mlps_replaced(model: LlamaForCausalLM, transcoders: TranscoderSet) -> Iterator[None]:
+    """Every MLP but that of <bos> answers with the transcoders' output, for one forward pass."""
     activations: list[Tensor] = []
 
     def replace(_: nn.Module, arguments: tuple[Tensor, ...], output_BPD: Tensor) -> Tensor:
         activations.append(transcoders.encode(len(activations), arguments[0]))
-        return torch.cat([output_BPD[:, :1], transcoders.decode(activations)[-1][:, 1:]], dim=1)
+        stand_in_BPD = transcoders.output(len(activations) - 1, activations)
+        return torch.cat([output_BPD[:, :1], stand_in_BPD[:, 1:]], dim=1)
 
-    return [mlp.register_forward_hook(replace) for mlp in _mlps(model)]
+    handles = [mlp.register_forward_hook(replace) for mlp in _mlps(model)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def training_rows(tokenizer: Any, recipe: TranscoderRecipe) -> list[list[int]]:
@@ -324,7 +345,8 @@ def train(model_dir: Path, out: Path, recipe: TranscoderRecipe, report: Report =
         The set, as written: in units of the model, thresholds included.
     """
     model, tokenizer = load_model(model_dir)
-    input_NLD, output_NLD = collect(model, training_rows(tokenizer, recipe), recipe)
+    rows = training_rows(tokenizer, recipe)
+    input_NLD, output_NLD = collect(model, rows, recipe)
     report(f"{out.name}: {len(input_NLD)} training tokens")
     torch.manual_seed(recipe.seed)
     transcoders = TranscoderSet(
@@ -334,7 +356,6 @@ def train(model_dir: Path, out: Path, recipe: TranscoderRecipe, report: Report =
     input_scale_L = input_NLD.float().pow(2).mean((0, 2)).sqrt()
     output_scale_L = output_NLD.float().pow(2).mean((0, 2)).sqrt()
     mean_LD = output_NLD.float().mean(0) / output_scale_L[:, None]
-    d_model = input_NLD.shape[-1]
     with torch.no_grad():
         transcoders.b_dec_LD.copy_(mean_LD)
     optimizer = torch.optim.Adam(transcoders.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
@@ -353,11 +374,7 @@ def train(model_dir: Path, out: Path, recipe: TranscoderRecipe, report: Report =
         active = recipe.active * (1 + 3 * max(0.0, 1 - done / 0.2))
         activations, chosen_threshold_L = _batch_top_k(transcoders, input_BLD, active)
         output_BLD = torch.stack(transcoders.decode(activations), dim=1)
-        # In late layers the outputs before the last position are many times larger than those that give the answer:
-        # an error counts in proportion to the size of what it is an error of, down to a quarter of the mean square.
-        weight_BL = 1 / (0.25 + target_BLD.pow(2).mean(-1))
-        error_BL = (output_BLD - target_BLD).pow(2).sum(-1)
-        unexplained_L = (error_BL * weight_BL).mean(0) / d_model
+        unexplained_L = _unexplained(output_BLD, target_BLD)
         loss = unexplained_L.sum()
         with torch.no_grad():
             fired_LF = torch.stack([(activations_BF > 0).any(0) for activations_BF in activations])
@@ -383,8 +400,70 @@ def train(model_dir: Path, out: Path, recipe: TranscoderRecipe, report: Report =
         for layer in range(transcoders.n_layers):
             reach = transcoders.W_dec[layer].shape[1]
             transcoders.W_dec[layer].mul_(output_scale_L[layer : layer + reach, None])
+    _train_jointly(model, transcoders, rows, output_scale_L, recipe, lambda line: report(f"{out.name}: {line}"))
     transcoders.write(out)
     return TranscoderSet.read(out)
+
+
+def _train_jointly(
+    model: LlamaForCausalLM,
+    transcoders: TranscoderSet,
+    rows: list[list[int]],
+    output_scale_L: Tensor,
+    recipe: TranscoderRecipe,
+    report: Report,
+) -> None:
+    """Teach the set to stand in for all MLPs at once, where errors of early layers reach later ones.
+
+    Thresholds stay. Beside the divergence of the answer's distribution counts, as before, how well each layer imitates
+    its own MLP, on the inputs that it gets here: otherwise features would drift to what helps and is not there.
+    """
+    draw = random.Random(recipe.seed)
+    optimizer = torch.optim.Adam(transcoders.parameters(), lr=recipe.joint_rate, betas=(0.9, 0.99))
+    batches: list[list[int]] = []
+    started = time.monotonic()
+    for step in range(recipe.joint_steps):
+        if not batches:
+            shuffled = draw.sample(range(len(rows)), len(rows))
+            batches = [
+                [shuffled[index] for index in indices]
+                for indices in batches_of_one_length([rows[index] for index in shuffled], recipe.joint_rows)
+            ]
+            draw.shuffle(batches)
+        tokens_BP = torch.tensor([rows[index] for index in batches.pop()])
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.joint_rate * min(1.0, (step + 1) / 20) * (1 - step / recipe.joint_steps)
+        with torch.no_grad():
+            own_BV = last_logits(model, tokens_BP).log_softmax(-1)
+        with MlpTap(model) as own, mlps_replaced(model, transcoders), MlpTap(model) as stand_in:
+            replaced_BV = last_logits(model, tokens_BP).log_softmax(-1)
+        divergence = F.kl_div(replaced_BV, own_BV, reduction="batchmean", log_target=True)
+        scale_LD = output_scale_L[:, None]
+        output_BLD, target_BLD = (
+            torch.stack([output_BPD[:, 1:].flatten(0, 1) for output_BPD in tap.outputs], 1) / scale_LD
+            for tap in (stand_in, own)
+        )
+        unexplained = _unexplained(output_BLD, target_BLD.detach()).sum()
+        loss = divergence + recipe.joint_weight * unexplained
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(transcoders.parameters(), 1.0)
+        optimizer.step()
+        if (step + 1) % 100 == 0:
+            report(
+                f"joint step {step + 1}/{recipe.joint_steps}, {time.monotonic() - started:.0f} s, "
+                f"divergence {float(divergence):.4f}, unexplained {float(unexplained):.3f}"
+            )
+
+
+def _unexplained(output_BLD: Tensor, target_BLD: Tensor) -> Tensor:
+    """(L,) mean error by layer.
+
+    In late layers the outputs before the last position are many times larger than those that give the answer: an error
+    counts in proportion to the size of what it is an error of, down to a quarter of the mean square.
+    """
+    weight_BL = 1 / (0.25 + target_BLD.pow(2).mean(-1))
+    return ((output_BLD - target_BLD).pow(2).mean(-1) * weight_BL).mean(0)
 
 
 def _batch_top_k(transcoders: TranscoderSet, input_BLD: Tensor, active: float) -> tuple[list[Tensor], Tensor]:
