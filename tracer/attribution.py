@@ -8,7 +8,6 @@
 """
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -26,7 +25,7 @@ from tracer.prompt import encode_prompt, prompt_text, token_id, token_text
 from tracer.provenance import Stopwatch, file_hashes, model_files, now_utc, peak_memory_mb, revision, versions
 from tracer.replacement import LocalReplacement, Progress, ReplacementModel
 from tracer.rows import trace_rows
-from tracer.schema import NodeKind, node_id
+from tracer.schema import NodeKind, node_id, slug_of
 from tracer.targets import OutputTargets, output_targets
 
 log = logging.getLogger("tracer")
@@ -78,10 +77,11 @@ def attribute(
     nodes["influence"] = np.minimum(pruning.influence_N + weight_N, 1)  # a walk visits the output that it starts at
     nodes["kept"] = pruning.kept_N
     graph_scores = scores(source, target, effect, kind_N, weight_N)
+    text = prompt_text(prompt, token_P, model.adapter)
     tokens = tuple(token_text(int(token), model.adapter) for token in token_P)
     about = GraphMetadata(
-        slug=slug or _slug(tokens),
-        prompt=prompt_text(prompt, token_P, model.adapter),
+        slug=slug or slug_of(text),
+        prompt=text,
         tokens=tokens,
         model=model.adapter.name,
         source_set=model.source_set,
@@ -166,16 +166,6 @@ def _weights(nodes: pd.DataFrame, config: TraceConfig) -> np.ndarray:
     """(N,) chance that a walk starts at a node: probabilities of outputs, scaled to sum to 1 unless told otherwise."""
     weight_N = np.nan_to_num(nodes["probability"].to_numpy(np.float64))
     return weight_N / weight_N.sum() if config.normalise_weights and weight_N.any() else weight_N
-
-
-def _slug(tokens: tuple[str, ...]) -> str:
-    """A short name from the last words of a prompt.
-
-    >>> _slug(("<bos>", "the", " capital", " of", " Texas"))
-    'bos-the-capital-of-texas'
-    """
-    words = re.findall(r"\w+", " ".join(tokens).lower())
-    return "-".join(words[-8:]) or "prompt"
 
 
 def _provenance(

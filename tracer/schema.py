@@ -3,6 +3,7 @@
 The same snake_case name runs through dataclass field, Parquet column, Cypher property, row key and DataFrame column.
 """
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -79,6 +80,15 @@ def node_id(kind: NodeKind, layer: int, position: int, index: int, n_layers: int
             return f"{layer}_-1_{position}"
         case NodeKind.FEATURE:
             return f"{layer}_{index}_{position}"
+
+
+def slug_of(text: str) -> str:
+    """A short name for people, made of the first words of a text.
+
+    >>> slug_of("Fact: the capital of the state containing Dallas is")
+    'fact-the-capital-of-the-state-containing-dallas-is'
+    """
+    return re.sub(r"[\W_]+", "-", text.casefold()).strip("-")[:60].strip("-") or "prompt"
 
 
 def parse_kind(text: str) -> NodeKind:
