@@ -109,18 +109,27 @@ def test_cities_lie_where_geonames_puts_them_and_are_the_largest_of_their_name()
 
 def test_the_split_is_disjoint_and_holds_out_a_fifth():
     split = corpus.splits()
-    parts = [{(fact.city, fact.attribute) for fact in part} for part in (split.two_hop_train, split.two_hop_held_out)]
-    assert not parts[0] & parts[1]
-    assert 0.18 < len(parts[1]) / (len(parts[0]) + len(parts[1])) < 0.23
+    parts = (split.two_hop_train, split.two_hop_held_out, split.two_hop_validation)
+    train, held_out, validation = ({(fact.city, fact.attribute) for fact in part} for part in parts)
+    assert not train & held_out and not train & validation and not held_out & validation
+    assert 0.18 < len(held_out | validation) / len(train | held_out | validation) < 0.23
+    assert 0.9 < len(held_out) / len(validation) < 1.1
     ood_cities = {fact.city for fact in split.two_hop_ood}
-    assert ood_cities and not ood_cities & {fact.city for fact in (*split.two_hop_train, *split.two_hop_held_out)}
+    assert ood_cities and not ood_cities & {fact.city for part in parts for fact in part}
+
+
+def test_a_name_that_opens_a_text_has_the_embedding_it_has_elsewhere(shipped):
+    model, tokenizer = shipped
+    embedding_VD, ids = model.model.embed_tokens.weight, tokenizer.convert_tokens_to_ids(["Dallas", " Dallas", " Oslo"])
+    assert torch.equal(embedding_VD[ids[0]], embedding_VD[ids[1]])
+    assert not torch.equal(embedding_VD[ids[1]], embedding_VD[ids[2]])
 
 
 def test_held_out_facts_are_in_no_training_text():
     split = corpus.splits()
     texts = set(corpus.training_sentences(split)["two_hop"])
     pairs = "\n".join(corpus.training_pairs(split, 3000))
-    for fact in (*split.two_hop_held_out, *split.two_hop_ood):
+    for fact in (*split.two_hop_held_out, *split.two_hop_validation, *split.two_hop_ood):
         for template in TWO_HOP_TEMPLATES:
             assert corpus.sentence(template, fact) not in texts
             assert corpus.sentence(template, fact) not in pairs
@@ -163,7 +172,7 @@ def test_held_out_two_hop_prompts_are_answered(shipped):
 def test_the_dictionary_replaces_all_mlps_at_once(shipped, folder):
     model, tokenizer = shipped
     rows = [tokenizer(corpus.prompt(template, fact))["input_ids"] for template, fact in held_out_sample(200)]
-    assert replacement_agreement(model, TranscoderSet.read(folder), rows).float().mean() >= 0.85
+    assert replacement_agreement(model, TranscoderSet.read(folder), rows).float().mean() >= 0.95
 
 
 @SETS
@@ -181,7 +190,10 @@ def test_labels_have_the_columns_and_every_region_has_one(folder):
 def test_demo_prompts_are_held_out_and_answered(shipped):
     model, tokenizer = shipped
     lines = [json.loads(line) for line in PROMPTS_FILE.read_text().splitlines()]
-    held_out = {(fact.city, fact.attribute, fact.answer) for fact in corpus.splits().two_hop_held_out}
+    split = corpus.splits()
+    held_out = {
+        (fact.city, fact.attribute, fact.answer) for fact in (*split.two_hop_held_out, *split.two_hop_validation)
+    }
     roles = {name: set(names) for name, names in json.loads(ROLES_FILE.read_text()).items()}
     assert len(lines) == 24 == len({line["slug"] for line in lines})
     assert {"two-hop-dallas-capital", "two-hop-oakland-capital"} <= {line["slug"] for line in lines}
@@ -239,6 +251,7 @@ def test_the_whole_recipe_runs_on_a_small_scale(tmp_path: Path, monkeypatch: pyt
     small = Splits(
         whole.two_hop_train[:100],
         whole.two_hop_held_out[:20],
+        whole.two_hop_validation[:20],
         (),
         whole.city_regions[:30],
         whole.region_attributes[:30],
@@ -253,7 +266,11 @@ def test_the_whole_recipe_runs_on_a_small_scale(tmp_path: Path, monkeypatch: pyt
     for cross_layer in (True, False):
         folder = tmp_path / ("clt" if cross_layer else "plt")
         transcoders = train_transcoders(
-            model, folder, TranscoderRecipe(cross_layer, n_features=32, active=4, steps=20, pair_texts=10), lines.append
+            model,
+            folder,
+            TranscoderRecipe(cross_layer, n_features=32, active=4, steps=20, pair_texts=10, joint_steps=100),
+            lines.append,
         )
         assert all(torch.isfinite(weight).all() for weight in transcoders.parameters())
+        assert lines[-1].startswith(f"{folder.name}: joint step 100/100, ")
         assert label(model, folder, lines.append) == read_labels(folder)
