@@ -35,7 +35,7 @@ class Scores:
     """How much of a graph is explained by features and tokens; both 0 to 1, and 0 where nothing has influence."""
 
     replacement: float
-    """Share of influence that starts at tokens and not at errors."""
+    """Share of influence that starts at tokens or biases and not at errors: a constant is explained."""
     completeness: float
     """Share of the nodes' input, weighted by influence, that does not come from errors."""
 
@@ -76,8 +76,8 @@ def prune(
     """The part of a graph that carries most of its influence.
 
     Nodes are kept from the most influential on until they carry `node_threshold` of all influence; tokens and outputs
-    always; errors always if `keep_errors`. Of the edges between them those are kept that carry `edge_threshold`. Then
-    features that nothing enters, and features or errors that lead nowhere, are dropped until none is left.
+    always; errors and biases always if `keep_errors`. Of the edges between them those are kept that carry `edge_threshold`. Then
+    features that nothing enters, and features, errors or biases that lead nowhere, are dropped until none is left.
 
     Args:
         source: (E,) rows of the nodes that the edges leave.
@@ -91,7 +91,7 @@ def prune(
     influence_N = _influence(share_E, source, target, weight_N)
     always_N = np.isin(kind_N, [NodeKind.TOKEN, NodeKind.LOGIT])
     if keep_errors:
-        always_N |= kind_N == NodeKind.ERROR
+        always_N |= np.isin(kind_N, [NodeKind.ERROR, NodeKind.BIAS])
     kept_N = (influence_N >= _threshold(influence_N, node_threshold)) | always_N
 
     inside_E = kept_N[source] & kept_N[target]
@@ -114,12 +114,13 @@ def scores(
     n_nodes = len(weight_N)
     share_E = _shares(target, effect, n_nodes)
     influence_N = _influence(share_E, source, target, weight_N)
-    from_tokens, from_errors = (float(influence_N[kind_N == kind].sum()) for kind in (NodeKind.TOKEN, NodeKind.ERROR))
+    explained = float(influence_N[np.isin(kind_N, [NodeKind.TOKEN, NodeKind.BIAS])].sum())
+    from_errors = float(influence_N[kind_N == NodeKind.ERROR].sum())
     is_error_E = kind_N[source] == NodeKind.ERROR
     unexplained_N = np.bincount(target[is_error_E], weights=share_E[is_error_E], minlength=n_nodes)
     visited_N = influence_N + weight_N
     return Scores(
-        replacement=_ratio(from_tokens, from_tokens + from_errors),
+        replacement=_ratio(explained, explained + from_errors),
         completeness=_ratio(float(((1 - unexplained_N) * visited_N).sum()), float(visited_N.sum())),
     )
 
