@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from tracer.errors import UnsupportedModelError
+from tracer.errors import DictionaryError, UnsupportedModelError
 from tracer.frozen import FrozenLayer, FrozenModel, FrozenNorm
 
-READ_HOOKS = ("hook_resid_mid", "ln2.hook_normalized", "mlp.hook_in")  # names of TransformerLens, see `_read_norm`
+# names of TransformerLens; what they mean in which architecture: `Adapter._read_norm`, `Adapter.check_read_hook`
+READ_HOOKS = ("hook_resid_mid", "hook_resid_pre", "hook_mlp_in", "ln2.hook_normalized", "mlp.hook_in")
 WRITE_HOOKS = ("hook_mlp_out", "mlp.hook_out")
 
 
@@ -31,6 +32,8 @@ class Layout:
     """The norm before the unembedding."""
     unembed: str = "lm_head"
     """The unembedding; its weight is (vocabulary, residual stream)."""
+    position: str | None = None
+    """The learned position embedding, which is added to the tokens'."""
     attention: str = "self_attn"
     """Inside a block: the attention module; it returns its output and its pattern."""
     value: str = "self_attn.v_proj"
@@ -42,13 +45,15 @@ class Layout:
     attention_post_norm: str | None = None
     """Inside a block: the norm of attention's output."""
     mlp: str = "mlp"
-    """Inside a block: the MLP."""
+    """Inside a block: the MLP, with its router where it has one."""
     mlp_norm: str | None = "post_attention_layernorm"
     """Inside a block: the norm that the MLP reads through."""
     mlp_post_norm: str | None = None
     """Inside a block: the norm of the MLP's output."""
     norm_offset: float = 0.0
-    """RMS norms multiply by this plus their weight."""
+    """Norms multiply by this plus their weight."""
+    sinks: bool = False
+    """Whether heads may attend to nothing, so that rows of a pattern sum to less than 1."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +62,27 @@ class Forward:
 
     token_P: Tensor
     """Token ids."""
+    position_PD: Tensor
+    """Position embeddings added to the tokens'; zero where there are none."""
     resid_pre_LPD: Tensor
-    """Residual stream entering each block; entry 0 is the embedding."""
+    """Residual stream entering each block; entry 0 is the embeddings of tokens and positions."""
     pattern_LHPP: Tensor
     """Attention by query and key."""
     attention_LPD: Tensor
     """Output of the attention module, before a norm after it."""
     resid_mid_LPD: Tensor
-    """Residual stream between attention and MLP."""
+    """Residual stream that the MLP reads, before a norm: between attention and MLP, in parallel blocks before both."""
     mlp_LPD: Tensor
     """Output of the MLP, before a norm after it."""
     resid_final_PD: Tensor
     """Residual stream entering the final norm."""
     logits_PV: Tensor
     """The model's own logits."""
+
+    @property
+    def token_PD(self) -> Tensor:
+        """Token embeddings as they enter the first block, without position embeddings."""
+        return self.resid_pre_LPD[0] - self.position_PD
 
 
 @dataclass
@@ -89,7 +101,7 @@ class Adapter:
     """Where its files lie; for a hub name the place in the cache."""
 
     def __post_init__(self) -> None:
-        config = self.model.config
+        config = self.model.config.get_text_config()
         self.n_layers: int = config.num_hidden_layers
         self.d_model: int = config.hidden_size
         self.n_heads: int = config.num_attention_heads
@@ -97,6 +109,7 @@ class Adapter:
         self.d_head: int = getattr(config, "head_dim", None) or self.d_model // self.n_heads
         self.n_context: int = config.max_position_embeddings
         self.softcap: float | None = getattr(config, "final_logit_softcapping", None)
+        self.parallel: bool = getattr(config, "use_parallel_residual", False)
         self.blocks: Sequence[nn.Module] = self._part(self.model, self.layout.blocks)
 
     @property
@@ -139,12 +152,14 @@ class Adapter:
     @torch.no_grad()
     def observe(self, token_P: Tensor) -> Forward:
         """Run the model once on these tokens and keep what the frozen map needs. No hook stays behind."""
-        seen: dict[str, list[Tensor]] = {name: [] for name in ("pre", "pattern", "attention", "mid", "mlp", "final")}
+        names = ("position", "pre", "pattern", "attention", "mid", "mlp", "final")
+        seen: dict[str, list[Tensor]] = {name: [] for name in names}
         with self._listening(seen):
             logits_PV = self.model(token_P[None].to(self.device), use_cache=False).logits[0]
         stacked = {name: torch.stack(seen[name]) for name in ("pre", "pattern", "attention", "mid", "mlp")}
         return Forward(
             token_P=token_P,
+            position_PD=seen["position"][0] if seen["position"] else torch.zeros_like(seen["pre"][0]),
             resid_pre_LPD=stacked["pre"],
             pattern_LHPP=stacked["pattern"],
             attention_LPD=stacked["attention"],
@@ -162,8 +177,23 @@ class Adapter:
         layers = (
             self._freeze_layer(layer, forward, read_hook, write_hook, skips[layer]) for layer in range(self.n_layers)
         )
-        final = self._norm(self.model, self.layout.final_norm, forward.resid_final_PD)
-        return FrozenModel(tuple(layers), FrozenNorm(final))
+        final = self._norm(self.model, self.layout.final_norm, forward.resid_final_PD).frozen()
+        return FrozenModel(tuple(layers), final, forward.position_PD)
+
+    def check_read_hook(self, hook: str) -> None:
+        """Raise DictionaryError where this place does not exist in the blocks of this architecture."""
+        if self.parallel and hook == "hook_resid_mid":
+            reason = "its blocks are parallel, the MLP reads hook_resid_pre or, after its norm, mlp.hook_in"
+        elif not self.parallel and hook == "hook_resid_pre":
+            reason = "its MLPs read after attention, at hook_resid_mid or, after a norm, mlp.hook_in"
+        elif self.layout.mlp_norm is None and hook == "ln2.hook_normalized":
+            reason = "its MLPs read the residual stream without a norm, at hook_resid_mid, which is mlp.hook_in"
+        else:
+            return
+        raise DictionaryError(
+            f"the dictionary reads at {hook}; {self.name} has no MLP that reads there: {reason}. "
+            "Give a dictionary that was trained on this model."
+        )
 
     def read_LPD(self, forward: Forward, read_hook: str) -> Tensor:
         """What a dictionary with this hook reads at each block."""
@@ -174,64 +204,63 @@ class Adapter:
         """What a dictionary with this hook is to reconstruct at each block."""
         if write_hook == "mlp.hook_out":
             return forward.mlp_LPD
-        factors = (self._mlp_post_factor(layer, forward) for layer in range(self.n_layers))
-        return torch.stack([FrozenNorm(f)(mlp_PD) for f, mlp_PD in zip(factors, forward.mlp_LPD, strict=True)])
+        norms = (self._mlp_post_norm(layer, forward) for layer in range(self.n_layers))
+        return torch.stack([norm(mlp_PD) for norm, mlp_PD in zip(norms, forward.mlp_LPD, strict=True)])
 
     def _freeze_layer(
         self, layer: int, forward: Forward, read_hook: str, write_hook: str, skip_DD: Tensor | None
     ) -> FrozenLayer:
         block, pattern_HPP = self.blocks[layer], forward.pattern_LHPP[layer]
+        before = self._norm(block, self.layout.attention_norm, forward.resid_pre_LPD[layer])
+        after = self._norm(block, self.layout.attention_post_norm, forward.attention_LPD[layer])
         value_GED, output_HDE = self.value_GED(block), self.output_HDE(block)
-        bias_PD = self._attention_bias(block, pattern_HPP, output_HDE)
-        scale_P, weight_D = self._norm_parts(block, self.layout.attention_norm, forward.resid_pre_LPD[layer])
-        post_P, post_D = self._norm_parts(block, self.layout.attention_post_norm, forward.attention_LPD[layer])
-        after = self._mlp_post_factor(layer, forward) if write_hook == "mlp.hook_out" else None
+        bias_PD = self._attention_bias(block, pattern_HPP, before.bias_D)
         return FrozenLayer(
-            pattern_HPP=(post_P[:, None] * pattern_HPP * scale_P).contiguous(),
-            value_GED=value_GED * weight_D,
-            output_HDE=output_HDE * post_D[:, None],
-            bias_PD=bias_PD * post_P[:, None] * post_D,
+            pattern_HPP=(after.scale_P[:, None] * pattern_HPP * before.scale_P).contiguous(),
+            value_GED=before.into(value_GED),
+            output_HDE=output_HDE * after.weight_D[:, None],
+            bias_PD=after.frozen()(bias_PD),
             read=self._read_norm(layer, forward, read_hook),
-            write=FrozenNorm(after),
+            write=self._mlp_post_norm(layer, forward) if write_hook == "mlp.hook_out" else FrozenNorm(),
             skip_DD=skip_DD,
+            parallel=self.parallel,
         )
 
-    def _attention_bias(self, block: nn.Module, pattern_HPP: Tensor, output_HDE: Tensor) -> Tensor:
+    def _attention_bias(self, block: nn.Module, pattern_HPP: Tensor, norm_bias_D: Tensor | None) -> Tensor:
+        """(P, D) what attention puts out for an input of zero, given the bias of the norm before it."""
         value_GE, output_D = self.biases(block)
+        if norm_bias_D is not None:
+            value_GE = value_GE + self.value_GED(block) @ norm_bias_D
         value_HE = value_GE.repeat_interleave(self.n_heads // self.n_kv_heads, 0)
-        return (
-            torch.einsum("hp,hd->pd", pattern_HPP.sum(-1), torch.einsum("hde,he->hd", output_HDE, value_HE)) + output_D
-        )
+        head_HD = torch.einsum("hde,he->hd", self.output_HDE(block), value_HE)
+        return torch.einsum("hp,hd->pd", pattern_HPP.sum(-1), head_HD) + output_D
 
     def _read_norm(self, layer: int, forward: Forward, read_hook: str) -> FrozenNorm:
-        scale_P, weight_D = self._norm_parts(self.blocks[layer], self.layout.mlp_norm, forward.resid_mid_LPD[layer])
+        norm = self._norm(self.blocks[layer], self.layout.mlp_norm, forward.resid_mid_LPD[layer])
         match read_hook:
-            case "hook_resid_mid":  # before the norm
+            case "hook_mlp_in" | "hook_resid_mid" | "hook_resid_pre":  # before the norm
                 return FrozenNorm()
-            case "ln2.hook_normalized":  # after its scale, before its weight
-                return FrozenNorm(scale_P[:, None].expand(-1, self.d_model))
-            case "mlp.hook_in":  # after its weight
-                return FrozenNorm(scale_P[:, None] * weight_D)
+            case "ln2.hook_normalized" if not norm.centred:  # after the scale of an RMS norm, before its weight
+                return FrozenNorm(norm.scale_P[:, None].expand(-1, self.d_model))
+            case "mlp.hook_in" | "ln2.hook_normalized":  # after a norm's weight; that of a LayerNorm too
+                return norm.frozen()
         raise AssertionError(f"hook {read_hook} was not refused when the dictionary was loaded")
 
-    def _mlp_post_factor(self, layer: int, forward: Forward) -> Tensor | None:
-        return self._norm(self.blocks[layer], self.layout.mlp_post_norm, forward.mlp_LPD[layer])
+    def _mlp_post_norm(self, layer: int, forward: Forward) -> FrozenNorm:
+        return self._norm(self.blocks[layer], self.layout.mlp_post_norm, forward.mlp_LPD[layer]).frozen()
 
-    def _norm(self, parent: nn.Module, name: str | None, x_PD: Tensor) -> Tensor | None:
-        """(P, D) factor of a norm at this input; None where there is no norm."""
+    def _norm(self, parent: nn.Module, name: str | None, x_PD: Tensor) -> "_Norm":
+        """An RMS norm or LayerNorm at this input; one that changes nothing where there is no norm."""
         if name is None:
-            return None
-        scale_P, weight_D = self._norm_parts(parent, name, x_PD)
-        return scale_P[:, None] * weight_D
-
-    def _norm_parts(self, parent: nn.Module, name: str | None, x_PD: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale by position and weight by dimension of an RMS norm at this input; ones where there is no norm."""
-        if name is None:
-            return x_PD.new_ones(len(x_PD)), x_PD.new_ones(x_PD.shape[1])
-        norm = self._part(parent, name)
+            return _Norm(x_PD.new_ones(len(x_PD)), x_PD.new_ones(x_PD.shape[1]))
+        norm, wide_PD = self._part(parent, name), _wide(x_PD)
+        centred = isinstance(norm, nn.LayerNorm)
+        if centred:
+            wide_PD = wide_PD - wide_PD.mean(-1, keepdim=True)
         eps = getattr(norm, "variance_epsilon", None) or norm.eps
-        scale_P = torch.rsqrt(_wide(x_PD).square().mean(-1) + eps).to(x_PD.dtype)
-        return scale_P, self.layout.norm_offset + norm.weight.detach()
+        scale_P = torch.rsqrt(wide_PD.square().mean(-1) + eps).to(x_PD.dtype)
+        weight_D = self.layout.norm_offset + norm.weight.detach()
+        return _Norm(scale_P, weight_D, centred, norm.bias.detach() if centred else None)
 
     @contextmanager
     def _listening(self, seen: dict[str, list[Tensor]]) -> Iterator[None]:
@@ -253,6 +282,9 @@ class Adapter:
             seen["pattern"].append(output[1][0])
 
         with ExitStack() as hooks:  # what is registered is removed, even when the next part is not found
+            if self.layout.position is not None:
+                position = self._part(self.model, self.layout.position)
+                hooks.enter_context(position.register_forward_hook(hear_output("position")))
             final = self._part(self.model, self.layout.final_norm)
             hooks.enter_context(final.register_forward_pre_hook(hear_input("final"), with_kwargs=True))
             for block in self.blocks:
@@ -273,6 +305,24 @@ class Adapter:
                 f"{self.name}: {type(parent).__name__} has no module {name!r}; {type(self).__name__} expects it there. "
                 "Use a transformers version that has it, or correct the adapter's layout."
             ) from None
+
+
+@dataclass(frozen=True)
+class _Norm:
+    """A norm at its input, in parts: subtract the mean if centred, then times scale, times weight, plus bias."""
+
+    scale_P: Tensor
+    weight_D: Tensor
+    centred: bool = False
+    bias_D: Tensor | None = None
+
+    def frozen(self) -> FrozenNorm:
+        return FrozenNorm(self.scale_P[:, None] * self.weight_D, self.centred, self.bias_D)
+
+    def into(self, read_GED: Tensor) -> Tensor:
+        """A linear read after the norm as one before it, but for scale and bias."""
+        read_GED = read_GED * self.weight_D
+        return read_GED - read_GED.mean(-1, keepdim=True) if self.centred else read_GED
 
 
 def _first(args: tuple, kwargs: dict[str, Any]) -> Tensor:

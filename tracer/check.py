@@ -52,8 +52,8 @@ def check_tokens(adapter: Adapter, shift: int = 0) -> Tensor:
 
 def replay_difference(adapter: Adapter, forward: Forward) -> float:
     """Largest difference between the frozen map's logits and the model's, over the largest logit."""
-    frozen = adapter.freeze(forward, "hook_resid_mid", "mlp.hook_out")
-    final_PD = frozen.replay(forward.resid_pre_LPD[0], forward.mlp_LPD)[1]
+    frozen = adapter.freeze(forward, "hook_mlp_in", "mlp.hook_out")
+    final_PD = frozen.replay(forward.token_PD, forward.mlp_LPD)[1]
     difference = (adapter.logits(final_PD) - forward.logits_PV).abs().max()
     return float(difference / forward.logits_PV.abs().max().clamp(min=1e-6))
 

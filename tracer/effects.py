@@ -1,9 +1,10 @@
 """DirectEffects: exact rows of direct effects on one prompt, by products with the frozen maps and no autograd.
 
 A target is a linear read of the residual stream: its gradient there is one vector at one position. Pulled down block by
-block, G <- G + skip + sum over heads h of pattern_h^T (G output_h) value_g(h), it meets each source where that writes;
-the effect is their scalar product. Rows join at the layer they read, so nothing is computed above a target or after
-its position, and since a row joins as one vector at one position, its first attention hop is of rank one.
+block, G <- G + skip + sum over heads h of pattern_h^T (G' output_h) value_g(h), it meets each source where that writes;
+the effect is their scalar product. Attention is followed by the bypass, G' = G + skip, or in a parallel block stands
+beside it, G' = G. Rows join at the layer they read, so nothing is computed above a target or after its position, and
+since a row joins as one vector at one position, its first attention hop is of rank one.
 """
 
 from collections.abc import Iterator
@@ -151,18 +152,22 @@ class _PullBack:
         n_pos, n_rows, d_model = grad_PBD.shape
         if not n_rows:
             return grad_PBD
-        grad_PBD = self._with_bypass(grad_PBD)
-        flat_RD = grad_PBD.reshape(n_pos * n_rows, d_model)
+        entering_PBD = self._with_bypass(grad_PBD)
+        after_PBD = grad_PBD if self.layer.parallel else entering_PBD  # what attention's output is followed by
+        flat_RD = after_PBD.reshape(n_pos * n_rows, d_model)
         heads = (flat_RD @ self.output_DZ).view(n_pos, n_rows, self.n_kv, self.group, self.d_head)
         heads = heads.permute(2, 3, 0, 1, 4).reshape(self.n_kv, self.group * n_pos, n_rows * self.d_head)
         pattern = self.pattern_GPHP[:, :n_pos, :, :n_pos].reshape(self.n_kv, n_pos, self.group * n_pos)
         moved = (pattern @ heads).view(self.n_kv, n_pos, n_rows, self.d_head)
         moved_RZ = moved.permute(1, 2, 0, 3).reshape(n_pos * n_rows, self.n_kv * self.d_head)
-        return torch.addmm(flat_RD, moved_RZ, self.value_ZD).view(n_pos, n_rows, d_model)
+        entering_RD = entering_PBD.reshape(n_pos * n_rows, d_model)
+        return torch.addmm(entering_RD, moved_RZ, self.value_ZD).view(n_pos, n_rows, d_model)
 
     def first_hop(self, targets: Targets, n_pos: int) -> Tensor:
-        """(P, B, D) gradient entering the block, for targets that read before its MLP."""
+        """(P, B, D) gradient entering the block, for targets that its MLP reads."""
         grad_PBD = _at_position(targets, n_pos)
+        if self.layer.parallel:  # its MLP reads what enters the block
+            return grad_PBD
         n_rows, d_model = targets.read_BD.shape
         heads_HBE = (targets.read_BD @ self.output_DZ).view(n_rows, -1, self.d_head).transpose(0, 1)
         value_HED = self.layer.value_GED.repeat_interleave(self.group, 0)

@@ -9,7 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 import numpy as np
@@ -17,8 +17,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tracer import display
 from tracer.errors import GraphFormatError
 from tracer.schema import EDGE_COLUMNS, NODE_COLUMNS, SCHEMA_VERSION, NodeKind
+
+if TYPE_CHECKING:
+    import networkx
 
 METADATA_FILE = "metadata.json"
 NODES_FILE = "nodes.parquet"
@@ -181,6 +185,18 @@ class AttributionGraph:
         )
         about = dataclasses.replace(self.metadata, complete=False)
         return AttributionGraph(self.nodes.loc[keep].reset_index(drop=True), moved, about)
+
+    def to_networkx(self) -> "networkx.DiGraph":
+        """The graph as a `networkx.DiGraph`; see `tracer.display`."""
+        return display.to_networkx(self)
+
+    def to_pandas(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """(nodes, edges) as tables; edges name their ends by node_id."""
+        return display.to_pandas(self)
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows the graph."""
+        return display.to_html(self)
 
     def save(self, url: str) -> None:
         """Write the graph into the folder at this path or fsspec URL, replacing what is there.

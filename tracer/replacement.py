@@ -69,8 +69,8 @@ class LocalReplacement:
 
     @property
     def token_PD(self) -> Tensor:
-        """Token embeddings as they enter the first block."""
-        return self.forward.resid_pre_LPD[0]
+        """Token embeddings as they enter the first block, without position embeddings."""
+        return self.forward.token_PD
 
     def written_LPD(self) -> Tensor:
         """All that is written into MLP outputs on this prompt, without the linear bypass."""
@@ -103,6 +103,7 @@ class ReplacementModel:
                 f"{self.adapter.name} has {expected[0]} layers and width {expected[1]}. "
                 "Give the dictionary that was trained on this model."
             )
+        self.adapter.check_read_hook(self.transcoders.read_hook)
 
     @property
     def source_set(self) -> str:
