@@ -62,7 +62,7 @@ def to_html(graph: "AttributionGraph") -> str:
     kept, kept_edges = int(graph.nodes["kept"].sum()), int(graph.edges.kept.sum())
     facts = [
         f"{about.model}, {about.source_set}",
-        f"{len(graph.nodes):,} nodes and {len(graph.edges):,} direct effects, {kept:,} and {kept_edges:,} after pruning",
+        f"{len(graph.nodes):,} nodes and {len(graph.edges):,} direct effects, pruned to {kept:,} and {kept_edges:,}",
         *(
             f"{name} score {value:.3f}"
             for name, value in (("replacement", about.replacement_score), ("completeness", about.completeness_score))

@@ -99,7 +99,7 @@ def prune(
     score_E = inner_E * (_influence(inner_E, source, target, weight_N) + weight_N)[target]
     kept_E = inside_E & (score_E > 0) & (score_E >= _threshold(score_E, edge_threshold))
     _drop_dead_ends(source, target, kept_N, kept_E, always_N, kind_N == NodeKind.FEATURE)
-    return Pruning(kept_N, kept_E, influence_N, _cumulative(influence_N))
+    return Pruning(kept_N, kept_E, influence_N, cumulative_shares(influence_N))
 
 
 def scores(
@@ -123,6 +123,18 @@ def scores(
         replacement=_ratio(explained, explained + from_errors),
         completeness=_ratio(float(((1 - unexplained_N) * visited_N).sum()), float(visited_N.sum())),
     )
+
+
+def cumulative_shares(influence_N: np.ndarray) -> np.ndarray:
+    """(N,) share of all influence that each node and the ones above it carry; small is important.
+
+    >>> cumulative_shares(np.array([1.0, 3.0, 0.0])).tolist()
+    [1.0, 0.75, 1.0]
+    """
+    order = np.argsort(-influence_N, kind="stable")
+    cumulative_N = np.empty_like(influence_N)
+    cumulative_N[order] = np.cumsum(influence_N[order]) / max(float(influence_N.sum()), 1e-300)
+    return cumulative_N
 
 
 def _shares(target: np.ndarray, effect: np.ndarray, n_nodes: int) -> np.ndarray:
@@ -157,13 +169,6 @@ def _threshold(score: np.ndarray, share: float) -> float:
     cumulative = np.cumsum(falling) / falling.sum()
     at = min(int(np.searchsorted(cumulative, share)), n_positive - 1)  # rounding must not reach the zeros
     return float(falling[at])
-
-
-def _cumulative(influence_N: np.ndarray) -> np.ndarray:
-    order = np.argsort(-influence_N, kind="stable")
-    cumulative_N = np.empty_like(influence_N)
-    cumulative_N[order] = np.cumsum(influence_N[order]) / max(float(influence_N.sum()), 1e-300)
-    return cumulative_N
 
 
 def _drop_dead_ends(
