@@ -29,6 +29,7 @@ KINDS = {
     "mlp reconstruction error": NodeKind.ERROR,
     "embedding": NodeKind.TOKEN,
     "logit": NodeKind.LOGIT,
+    "bias": NodeKind.BIAS,  # our own
 }
 KIND_ORDER = {kind: place for place, kind in enumerate(NodeKind)}
 MAX_LAYERS = 1_000  # no model has more; a larger number is a damaged file
@@ -36,6 +37,7 @@ MAX_TOKENS = 1_000_000  # likewise
 FEATURE_ID = re.compile(r"(\d{1,9})_(\d{1,18})_(\d{1,9})", re.ASCII)
 ERROR_ID = re.compile(r"(\d{1,9})_(-1|\d{1,18})_(\d{1,9})", re.ASCII)
 TOKEN_ID = re.compile(r"(?:E|-1)_(\d{1,18})_(\d{1,9})", re.ASCII)
+BIAS_ID = re.compile(r"B_(\d{1,18})_(-1|\d{1,9})", re.ASCII)
 OUTPUT_TEXT = re.compile(r'\s*output:?\s*"(.*)"\s*\(p=([\d.eE+-]+)\)\s*', re.DOTALL | re.IGNORECASE)
 TOKEN_TEXT = re.compile(r'\s*emb:?\s*"(.*)"\s*', re.DOTALL | re.IGNORECASE)
 ANTHROPIC_JS_ID = re.compile(r"\w+_-\d+")  # Anthropic's front end counts positions from the end
@@ -125,15 +127,19 @@ def _graph(file: Document, stem: str, provenance: dict[str, Any]) -> Attribution
     prompt = file.text(about.get("prompt"), "`metadata.prompt`")
     if not prompt:
         file.repairs["prompt_from_tokens"] += 1
+    ours = _object(about.get("throughline"))  # what our own export adds
     metadata = GraphMetadata(
         slug=file.text(about.get("slug"), "`metadata.slug`") or stem,
         prompt=prompt or "".join(tokens),
         tokens=tuple(tokens),
         model=about["scan"].strip(),
-        source_set=_source_set(about),
+        source_set=file.text(ours.get("source_set"), "`source_set`") or _source_set(about),
         n_layers=n_layers,
         origin=origin,
         complete=False,
+        target=file.text(ours.get("target"), "`target`") or "logit",
+        roles={key: text for key, text in _object(ours.get("roles")).items() if isinstance(text, str)},
+        **_scores(file, ours),
         provenance=provenance | {"repairs": {name: n for name, n in file.repairs.items() if n}},
     )
     table = pd.DataFrame(nodes, columns=list(_Node._fields)).drop(columns=["file_id", "js_id"])
@@ -156,6 +162,9 @@ _FORMATS = "Give a graph that circuit-tracer, Neuronpedia or Anthropic's front e
 
 def _origin(about: dict[str, Any], file: Document) -> str:
     """The program that computed the graph, as far as the file shows."""
+    ours = _object(about.get("throughline")).get("origin")
+    if isinstance(ours, str) and ours.strip():
+        return ours.strip()
     name = _object(_object(about.get("info")).get("generator")).get("name")
     if isinstance(name, str) and name.strip():
         return "circuit-tracer" if "circuit-tracer" in name else name.strip()
@@ -164,6 +173,13 @@ def _origin(about: dict[str, Any], file: Document) -> str:
     nodes = file.root.get("nodes")
     first = nodes[0] if isinstance(nodes, list) and nodes and isinstance(nodes[0], dict) else {}
     return "anthropic" if ANTHROPIC_JS_ID.fullmatch(str(first.get("jsNodeId"))) else "unknown"
+
+
+def _scores(file: Document, ours: dict[str, Any]) -> dict[str, float | None]:
+    """Scores of the whole graph, which cannot be computed from what a file holds."""
+    names = ("replacement_score", "completeness_score")
+    score = {name: file.number(ours.get(name), f"`{name}`") for name in names}
+    return {name: None if math.isnan(value) else value for name, value in score.items()}
 
 
 def _source_set(about: dict[str, Any]) -> str:
@@ -233,7 +249,8 @@ def _node(file: Document, entry: dict[str, Any], note: str) -> _Node:
         raise file.refused(f"a node with the node_id {short(file_id)}", "a text", _FORMATS)
     kind = _kind(file, entry, file_id)
     layer, index, position = _parsed_id(file, entry, file_id, kind)
-    if entry.get("ctx_idx") is not None and file.number(entry["ctx_idx"], f"ctx_idx of {file_id}") != position:
+    given = file.number(entry.get("ctx_idx"), f"ctx_idx of {file_id}")
+    if not math.isnan(given) and given != position and kind is not NodeKind.BIAS:  # a bias has no position
         file.repairs["positions_unlike_ids"] += 1
     clerps = [file.text(entry.get(name), f"{name} of {file_id}") for name in ("clerp", "ppClerp")]
     clerp = clerps[0] or clerps[1]
@@ -245,6 +262,8 @@ def _node(file: Document, entry: dict[str, Any], note: str) -> _Node:
         label = unwrapped[1] if unwrapped else clerp
     elif kind is NodeKind.ERROR:
         label = ""
+    elif written := file.text(entry.get("label_note"), f"label_note of {file_id}"):
+        note = written
     activation = file.number(entry.get("activation"), f"activation of {file_id}")
     js_id = entry.get("jsNodeId")
     return _Node(
@@ -280,6 +299,7 @@ def _parsed_id(file: Document, entry: dict[str, Any], file_id: str, kind: NodeKi
         NodeKind.LOGIT: (FEATURE_ID, "layer_index_position"),
         NodeKind.ERROR: (ERROR_ID, "0_layer_position or layer_-1_position"),
         NodeKind.TOKEN: (TOKEN_ID, "E_index_position"),
+        NodeKind.BIAS: (BIAS_ID, "B_index_layer"),
     }
     form, shape = forms[kind]
     parts = form.fullmatch(file_id)
@@ -287,6 +307,8 @@ def _parsed_id(file: Document, entry: dict[str, Any], file_id: str, kind: NodeKi
         raise file.refused(f"a {kind} has the node_id {short(file_id)}", f"the form {shape}", _FORMATS)
     if kind is NodeKind.TOKEN:
         return -1, int(parts[1]), int(parts[2])
+    if kind is NodeKind.BIAS:
+        return int(parts[2]), int(parts[1]), -1
     layer, index, position = int(parts[1]), int(parts[2]), int(parts[3])
     if kind is NodeKind.ERROR:
         index = -1
@@ -418,12 +440,17 @@ def _resolved(file: Document, nodes: list[_Node], sources: list[int], targets: l
         return None
     if len(targets) > 1:
         targets = [row for row in targets if nodes[row].kind is not NodeKind.ERROR]
-    possible = [(s, t) for s in sources for t in targets if nodes[s].layer < nodes[t].layer]
+    possible = [(s, t) for s in sources for t in targets if _may_affect(nodes[s], nodes[t])]
     if len(possible) == 1:
         return possible[0]
     reason = "ambiguous_links" if possible else "self_links" if set(sources) & set(targets) else "backward_links"
     file.repairs[reason] += 1
     return None
+
+
+def _may_affect(source: _Node, target: _Node) -> bool:
+    """Whether a link can go here: to a higher layer; from a bias also within its layer, and never into one."""
+    return target.kind is not NodeKind.BIAS and source.layer - (source.kind is NodeKind.BIAS) < target.layer
 
 
 # ------------------------------------------------------------------------------------------------------------ marks

@@ -226,7 +226,7 @@ def _json_nodes(graph: AttributionGraph) -> Iterator[dict[str, Any]]:
             "layer": _json_layer(kind, node, graph.metadata.n_layers),
             "ctx_idx": max(node["position"], 0),  # a bias has none, and viewers look up a token
             "feature_type": FEATURE_TYPES[kind],
-            "token_prob": _number(node["probability"]) or 0.0,
+            "token_prob": _number(node["probability"]) if kind is NodeKind.LOGIT else 0.0,
             "is_target_logit": kind is NodeKind.LOGIT,
             "run_idx": 0,
             "reverse_ctx_idx": 0,
