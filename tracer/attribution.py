@@ -21,10 +21,11 @@ from tracer.config import TraceConfig
 from tracer.graph import AttributionGraph, GraphMetadata
 from tracer.influence import prune, scores
 from tracer.labels import Labels
+from tracer.ledger import Ledger, ledger_of
 from tracer.prompt import encode_prompt, prompt_text, token_id, token_text
 from tracer.provenance import Stopwatch, file_hashes, model_files, now_utc, peak_memory_mb, revision, versions
 from tracer.replacement import LocalReplacement, Progress, ReplacementModel
-from tracer.rows import trace_rows
+from tracer.rows import FoundEdges, trace_rows
 from tracer.schema import NodeKind, node_id, slug_of
 from tracer.targets import OutputTargets, output_targets
 
@@ -62,13 +63,16 @@ def attribute(
     labels = Labels.read(model.transcoders.folder)
 
     local = model.linearise(token_P, config.keep_first_position, progress)
-    outputs = output_targets(model.adapter, local.forward.logits_PV[-1], config)
+    outputs = output_targets(model.adapter, local.forward.logits_PV, config)
+    ledger = ledger_of(local) if config.bias_nodes else None
     if config.verbose:
         log.info("%d tokens, %d active features, %d outputs", local.n_pos, len(local.features), len(outputs.token_K))
-    found, selected_A = trace_rows(local, outputs, config, progress)
+    found, selected_A = trace_rows(local, outputs, config, progress, ledger)
 
-    nodes = _nodes(model, local, outputs, selected_A, labels)
+    nodes, place = _nodes(model, local, outputs, ledger, selected_A, labels)
+    nodes["remainder"] = _remainders(local, outputs, found, selected_A)[np.argsort(place)]
     source, target, effect = found.among(selected_A, len(nodes))
+    source, target = place[source], place[target]
     weight_N, kind_N = _weights(nodes, config), nodes["kind"].to_numpy()
     pruning = prune(
         source, target, effect, kind_N, weight_N,
@@ -97,16 +101,40 @@ def attribute(
 
 
 def _nodes(
-    model: ReplacementModel, local: LocalReplacement, outputs: OutputTargets, selected_A: np.ndarray, labels: Labels
-) -> pd.DataFrame:
-    """The nodes table without what pruning adds."""
+    model: ReplacementModel,
+    local: LocalReplacement,
+    outputs: OutputTargets,
+    ledger: Ledger | None,
+    selected_A: np.ndarray,
+    labels: Labels,
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The nodes table without what pruning adds, and the row in it of each: of sources as traced, then of outputs."""
     tables = [_feature_nodes(local, selected_A, labels), _error_nodes(local)]
     tables.append(_token_nodes(model, local.forward.token_P))
+    tables.append(_bias_nodes(ledger))
     tables.append(_output_nodes(model, local, outputs))
-    nodes = pd.concat(tables, ignore_index=True)
+    nodes = pd.concat([table for table in tables if len(table)], ignore_index=True)
+    kinds = list(NodeKind)
+    order = np.argsort([kinds.index(kind) for kind in nodes["kind"]], kind="stable")
+    nodes = nodes.iloc[order].reset_index(drop=True)
     columns = (nodes[name] for name in ("kind", "layer", "position", "index"))
     nodes["node_id"] = [node_id(*row, n_layers=local.n_layers) for row in zip(*columns, strict=True)]
-    return nodes
+    return nodes, np.argsort(order)
+
+
+def _remainders(
+    local: LocalReplacement, outputs: OutputTargets, found: FoundEdges, selected_A: np.ndarray
+) -> np.ndarray:
+    """(N,) what the effects into each node leave of its value, over the sum of their sizes; features left out count."""
+    final_KD = local.frozen.final(local.forward.resid_final_PD)[outputs.position_K]
+    value_K = (outputs.vector_KD * final_KD).sum(-1) + outputs.own_K
+    sum_N, size_N = found.sums()
+    value_N = np.full(len(sum_N), np.nan)
+    value_N[: len(local.features)] = local.features.activation_A.double().cpu().numpy()
+    value_N[len(value_N) - len(value_K) :] = value_K.double().cpu().numpy()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        remainder_N = np.where(size_N > 0, (value_N - sum_N) / size_N, np.nan)
+    return np.concatenate([remainder_N[selected_A], remainder_N[len(local.features) :]])
 
 
 def _feature_nodes(local: LocalReplacement, selected_A: np.ndarray, labels: Labels) -> pd.DataFrame:
@@ -147,13 +175,27 @@ def _token_nodes(model: ReplacementModel, token_P: Tensor) -> pd.DataFrame:
     )
 
 
+def _bias_nodes(ledger: Ledger | None) -> pd.DataFrame:
+    constants = ledger.constants if ledger else ()
+    return pd.DataFrame(
+        {
+            "kind": NodeKind.BIAS,
+            "layer": [constant.layer for constant in constants],
+            "position": -1,
+            "index": [int(constant.index) for constant in constants],
+            "label": [constant.label for constant in constants],
+            "label_note": "",
+        }
+    )
+
+
 def _output_nodes(model: ReplacementModel, local: LocalReplacement, outputs: OutputTargets) -> pd.DataFrame:
     ids = outputs.token_K.tolist()
     return pd.DataFrame(
         {
             "kind": NodeKind.LOGIT,
             "layer": local.n_layers,
-            "position": local.n_pos - 1,
+            "position": outputs.position_K.tolist(),
             "index": ids,
             "label": [token_text(token, model.adapter) for token in ids],
             "label_note": "",

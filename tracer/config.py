@@ -8,7 +8,12 @@ from tracer.errors import SettingError
 Target = Literal["logit", "log-odds"]
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
 PEER_SETTINGS: dict[str, dict[str, bool]] = {  # where another tracer's numbers come from other choices than ours
-    "circuit-tracer": {"keep_errors": False, "keep_first_position": False, "normalise_weights": False},
+    "circuit-tracer": {
+        "keep_errors": False,
+        "keep_first_position": False,
+        "normalise_weights": False,
+        "bias_nodes": False,
+    },
 }
 
 
@@ -47,6 +52,9 @@ class TraceConfig:
     """Error nodes are never pruned: what the dictionary misses stays in sight. The peer prunes them."""
     keep_first_position: bool = True
     """Features and errors of the first token are nodes. The peer drops them, and their effects with them."""
+    bias_nodes: bool = True
+    """Constant terms (biases, position embeddings, a first position that is left out) are nodes, so that the effects
+    into a node sum to its value; what is missing from that stands in its `remainder`. The peer leaves them out."""
     normalise_weights: bool = True
     """Output weights are scaled to sum to 1, so that influence is a chance. The peer uses bare probabilities."""
     device: str = "auto"

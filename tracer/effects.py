@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from tracer.frozen import FrozenLayer
+from tracer.ledger import Ledger
 from tracer.replacement import LocalReplacement
 
 
@@ -27,13 +28,15 @@ class Targets:
     position_B: Tensor
     read_BD: Tensor
     """Gradient of the target in the residual stream there."""
+    constant_BC: Tensor
+    """What the constant terms of the model put into the target."""
 
     def __len__(self) -> int:
         return len(self.layer_B)
 
     def take(self, rows: Tensor) -> "Targets":
         """The targets at these rows."""
-        return Targets(self.layer_B[rows], self.position_B[rows], self.read_BD[rows])
+        return Targets(self.layer_B[rows], self.position_B[rows], self.read_BD[rows], self.constant_BC[rows])
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,17 @@ class _Block:
 
 
 class DirectEffects:
-    """Direct effects of all sources of one prompt (features, errors layer by layer, tokens) on any target."""
+    """Direct effects of all sources of one prompt (features, errors layer by layer, tokens, constants) on any target.
 
-    def __init__(self, local: LocalReplacement, batch_size: int):
-        self.local = local
+    Without a ledger there are no constants among the sources.
+    """
+
+    def __init__(self, local: LocalReplacement, batch_size: int, ledger: Ledger | None = None):
+        self.local, self.ledger = local, ledger
         self.batch_size = batch_size
         self.n_features = len(local.features)
-        self.n_sources = self.n_features + (local.n_layers + 1) * local.n_pos
+        self.n_computed = self.n_features + (local.n_layers + 1) * local.n_pos  # the constants' part is at hand
+        self.n_sources = self.n_computed + (len(ledger.constants) if ledger else 0)
         features = local.features
         # inside, columns of features are sorted by position, then layer: what writes into one layer at one position
         # is then a run of neighbours, for per-layer and cross-layer dictionaries alike
@@ -71,28 +78,32 @@ class DirectEffects:
         for layer in layer_B.unique().tolist():
             here = layer_B == layer
             read_BD[here] = layers[layer].read.pull_at(position_B[here], read_BD[here])
-        return Targets(layer_B, position_B, read_BD)
+        constant_BC = self.ledger.feature_AC[rows] if self.ledger else read_BD[:, :0]
+        return Targets(layer_B, position_B, read_BD, constant_BC)
 
-    def of_outputs(self, vector_KD: Tensor, position: int) -> Targets:
-        """Directions of the final norm's output at one position as targets."""
-        n = len(vector_KD)
-        position_K = torch.full((n,), position, device=vector_KD.device)
+    def of_outputs(self, vector_KD: Tensor, position_K: Tensor, own_K: Tensor | None = None) -> Targets:
+        """Directions of the final norm's output at these positions as targets.
+
+        Args:
+            own_K: What each target's value holds beside the direction's: biases of the unembedding.
+        """
         read_KD = self.local.frozen.final.pull_at(position_K, vector_KD)
-        return Targets(torch.full_like(position_K, self.local.n_layers), position_K, read_KD)
+        constant_KC = self.ledger.of_outputs(vector_KD, position_K, own_K) if self.ledger else read_KD[:, :0]
+        return Targets(torch.full_like(position_K, self.local.n_layers), position_K, read_KD, constant_KC)
 
     @torch.no_grad()
     def rows(self, targets: Targets) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of (rows of `targets`, their (B, S) effects); columns are features, errors, tokens."""
+        """Batches of (rows of `targets`, their (B, S) effects); columns are features, errors, tokens, constants."""
         order = torch.argsort(targets.position_B, stable=True)  # rows of one batch share a causal cone
         for rows in order.split(self.batch_size):
             by_layer = rows[torch.argsort(targets.layer_B[rows], descending=True, stable=True)]
-            effect_BS = self._pull(targets.take(by_layer))
-            yield by_layer, torch.cat([effect_BS[:, self._column], effect_BS[:, self.n_features :]], 1)
+            effect_BS, constant_BC = self._pull(targets.take(by_layer)), targets.constant_BC[by_layer]
+            yield by_layer, torch.cat([effect_BS[:, self._column], effect_BS[:, self.n_features :], constant_BC], 1)
 
     def _pull(self, targets: Targets) -> Tensor:
         """(B, S) effects on targets that are sorted from the highest layer down; columns in inner order."""
         local, n_pos = self.local, int(targets.position_B.max()) + 1
-        effect_BS = targets.read_BD.new_zeros(len(targets), self.n_sources)
+        effect_BS = targets.read_BD.new_zeros(len(targets), self.n_computed)
         grad_PBD = _at_position(targets.take((targets.layer_B == local.n_layers).nonzero()[:, 0]), n_pos)
         for layer in reversed(range(local.n_layers)):
             self._meet(layer, grad_PBD, effect_BS)

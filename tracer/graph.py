@@ -84,8 +84,9 @@ class Edges:
 class AttributionGraph:
     """The attribution graph of one prompt.
 
-    Nodes stand in the order of `NodeKind` (features, errors, tokens, logits); an edge goes from a lower layer to a
-    strictly higher one, so the graph has no cycle. Build with `AttributionGraph.build`, which checks all this.
+    Nodes stand in the order of `NodeKind` (features, errors, tokens, logits, biases); an edge goes from a lower layer to
+    a strictly higher one, from a bias, which nothing enters, also within its layer; so the graph has no cycle. Build
+    with `AttributionGraph.build`, which checks all this.
     """
 
     nodes: pd.DataFrame
@@ -292,6 +293,7 @@ def _complete_nodes(nodes: pd.DataFrame) -> pd.DataFrame:
         "activation": np.nan,
         "influence": 0.0,
         "probability": np.nan,
+        "remainder": np.nan,
         "kept": True,
     }
     missing = [name for name in NODE_COLUMNS if name not in nodes and name not in defaults]
@@ -340,8 +342,12 @@ def _check_edges(nodes: pd.DataFrame, source: np.ndarray, target: np.ndarray, ef
             f"the effect of {nodes['node_id'].iloc[source[at]]} on {nodes['node_id'].iloc[target[at]]} is "
             f"{effect[at]}; expected a finite number. Look for NaN or overflow in the weights."
         )
+    is_bias_N = (nodes["kind"] == NodeKind.BIAS).to_numpy()
+    if is_bias_N[target].any():
+        entered = nodes["node_id"].iloc[int(target[is_bias_N[target]][0])]
+        raise GraphFormatError(f"an edge enters the bias {entered}; expected none: it is a constant. Drop the edge.")
     layer = nodes["layer"].to_numpy()
-    backward = np.flatnonzero(layer[source] >= layer[target])
+    backward = np.flatnonzero(layer[source] - is_bias_N[source] >= layer[target])  # attention's bias acts in its layer
     if len(backward):
         at = backward[0]
         raise GraphFormatError(

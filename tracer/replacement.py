@@ -30,6 +30,8 @@ class Features:
     activation_A: Tensor
     encoder_AD: Tensor
     """What each reads, in the space of the dictionary's inputs."""
+    bias_A: Tensor
+    """Encoder bias of each."""
 
     def __len__(self) -> int:
         return len(self.layer_A)
@@ -58,6 +60,8 @@ class LocalReplacement:
     """What the dictionary misses of each MLP output."""
     base_LPD: Tensor
     """What no node writes: decoder biases, and all of position 0 where that is left out."""
+    first_kept: bool
+    """Whether features and errors of position 0 are nodes."""
 
     @property
     def n_layers(self) -> int:
@@ -136,7 +140,9 @@ class ReplacementModel:
         base_LPD = transcoders.bias_LD().to(read_LPD)[:, None].repeat(1, len(token_P), 1)
         if not keep_first_position:
             base_LPD[:, 0] = target_LPD[:, 0]
-        local = LocalReplacement(forward, frozen, features, writes, torch.zeros_like(base_LPD), base_LPD)
+        local = LocalReplacement(
+            forward, frozen, features, writes, torch.zeros_like(base_LPD), base_LPD, keep_first_position
+        )
         return replace(local, error_LPD=target_LPD - local.written_LPD())
 
 
@@ -147,7 +153,9 @@ def _encode(transcoders: TranscoderSet, read_LPD: Tensor, first: int, progress: 
         value_PF[:first] = 0
         position_A, index_A = value_PF.nonzero(as_tuple=True)
         encoder_AD = transcoders.encoder_rows(layer, index_A).to(read_PD)
-        found.append((torch.full_like(index_A, layer), position_A, index_A, value_PF[position_A, index_A], encoder_AD))
+        bias_A = transcoders.layers[layer].encoder_bias.read().to(read_PD)[index_A]
+        layer_A = torch.full_like(index_A, layer)
+        found.append((layer_A, position_A, index_A, value_PF[position_A, index_A], encoder_AD, bias_A))
         if progress:
             progress(layer + 1, len(read_LPD), "layers encoded")
     return Features(*(torch.cat(column) for column in zip(*found, strict=True)))

@@ -13,15 +13,18 @@ import torch
 from tracer.config import TraceConfig
 from tracer.effects import DirectEffects, Targets
 from tracer.influence import influence
+from tracer.ledger import Ledger
 from tracer.replacement import LocalReplacement, Progress
 from tracer.targets import OutputTargets
 
 
 @dataclass
 class FoundEdges:
-    """Edges between all sources (features, errors, tokens, in this order) and the targets traced so far."""
+    """Edges between all sources (features, errors, tokens, constants) and the targets traced so far, outputs last."""
 
     n_features: int
+    n_nodes: int
+    """Sources and outputs."""
     parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
 
     def add(self, target_B: np.ndarray, effect_BS: np.ndarray) -> None:
@@ -35,6 +38,12 @@ class FoundEdges:
         self.parts = [(source, target, effect)]
         return source, target, effect
 
+    def sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """Sum of all effects into each target, and of their sizes; zero where none was traced."""
+        _, target, effect = self.columns()
+        effect, n = effect.astype(np.float64), self.n_nodes
+        return np.bincount(target, effect, minlength=n), np.bincount(target, np.abs(effect), minlength=n)
+
     def among(self, selected_A: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The edges between nodes of the graph, where only these features became nodes, in rows of the graph."""
         row = np.full(n_nodes - len(selected_A) + self.n_features, -1, np.int32)
@@ -46,13 +55,21 @@ class FoundEdges:
 
 
 def trace_rows(
-    local: LocalReplacement, outputs: OutputTargets, config: TraceConfig, progress: Progress | None
+    local: LocalReplacement,
+    outputs: OutputTargets,
+    config: TraceConfig,
+    progress: Progress | None,
+    ledger: Ledger | None = None,
 ) -> tuple[FoundEdges, np.ndarray]:
-    """All edges into outputs and chosen features, and the rows of these features among the active ones."""
-    effects = DirectEffects(local, config.batch_size)
-    found = FoundEdges(effects.n_features)
+    """All edges into outputs and chosen features, and the rows of these features among the active ones.
+
+    Args:
+        ledger: The constants that are sources too.
+    """
+    effects = DirectEffects(local, config.batch_size, ledger)
+    found = FoundEdges(effects.n_features, effects.n_sources + len(outputs.token_K))
     n_outputs, n_wanted = len(outputs.token_K), min(config.max_feature_nodes, effects.n_features)
-    for target_B, effect_BS in _rows(effects, effects.of_outputs(outputs.vector_KD, local.n_pos - 1)):
+    for target_B, effect_BS in _rows(effects, effects.of_outputs(outputs.vector_KD, outputs.position_K, outputs.own_K)):
         found.add(effects.n_sources + target_B, effect_BS)
     weight_N = np.zeros(effects.n_sources + n_outputs)
     weight_N[effects.n_sources :] = outputs.probability_K.double().cpu().numpy()

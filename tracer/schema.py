@@ -5,7 +5,7 @@ The same snake_case name runs through dataclass field, Parquet column, Cypher pr
 
 import re
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from tracer.errors import GraphFormatError
 
@@ -19,13 +19,35 @@ class NodeKind(StrEnum):
     ERROR = "error"
     TOKEN = "token"
     LOGIT = "logit"
+    BIAS = "bias"
 
 
+class BiasIndex(IntEnum):
+    """Which constant a bias node stands for: its `index`."""
+
+    LAYER = 0
+    POSITION = 1
+    FIRST = 2
+    OWN = 3
+
+    @property
+    def label(self) -> str:
+        """What to call it; a layer's gets its number."""
+        return BIAS_LABELS[self]
+
+
+BIAS_LABELS = {
+    BiasIndex.LAYER: "biases of layer",  # attention, norms, decoders: what the block adds whatever it reads
+    BiasIndex.POSITION: "position embeddings",
+    BiasIndex.FIRST: "first position",  # MLP outputs there, where its features and errors are left out
+    BiasIndex.OWN: "own bias",  # of the node it enters: encoder bias; for outputs of the unembedding and its norm
+}
 NODE_LABELS = {  # kind -> the second label of (:Node) in the database
     NodeKind.FEATURE: "ActiveFeature",
     NodeKind.ERROR: "Error",
     NodeKind.TOKEN: "Token",
     NodeKind.LOGIT: "Logit",
+    NodeKind.BIAS: "Bias",
 }
 
 
@@ -40,14 +62,19 @@ class Column:
 NODE_COLUMNS: dict[str, Column] = {
     "node_id": Column("str", "unique in its graph; see `node_id`"),
     "kind": Column("str", "one of NodeKind"),
-    "layer": Column("int32", "-1 for tokens, 0 to n_layers-1 for features and errors, n_layers for logits"),
-    "position": Column("int32", "token position, from 0"),
-    "index": Column("int64", "feature: entry of its dictionary; token and logit: id in the vocabulary; error: -1"),
-    "label": Column("str", "token or output text; for a feature what it is thought to mean, or empty"),
+    "layer": Column("int32", "-1 for tokens and for biases of no layer, n_layers for logits, else 0 to n_layers-1"),
+    "position": Column("int32", "token position, from 0; -1 for biases, which have none"),
+    "index": Column(
+        "int64", "feature: entry of its dictionary; token and logit: id in the vocabulary; error: -1; bias: which"
+    ),
+    "label": Column(
+        "str", "token or output text; which constant a bias is; for a feature what it is thought to mean, or empty"
+    ),
     "label_note": Column("str", "where the label comes from and how well it was measured, or empty"),
     "activation": Column("float32", "value of the feature, NaN for other kinds"),
     "influence": Column("float32", "0 to 1: the chance that a walk back from the outputs visits the node"),
     "probability": Column("float32", "of the output token, NaN for other kinds"),
+    "remainder": Column("float32", "(value - sum of effects into it) / sum of their sizes; NaN: nothing comes in"),
     "kept": Column("bool", "inside the pruned graph that is shown and stored in the database"),
 }
 
@@ -64,12 +91,14 @@ def node_id(kind: NodeKind, layer: int, position: int, index: int, n_layers: int
     """The name of a node in its graph, in the grammar of circuit-tracer 0.5 (where ids are unique).
 
     feature `layer_index_position`, error `layer_-1_position`, token `E_index_position`,
-    logit `(n_layers + 1)_index_position`.
+    logit `(n_layers + 1)_index_position`, bias `B_index_layer`.
 
     >>> node_id(NodeKind.FEATURE, 20, 10, 15589, 26), node_id(NodeKind.ERROR, 3, 10, -1, 26)
     ('20_15589_10', '3_-1_10')
     >>> node_id(NodeKind.TOKEN, -1, 9, 26865, 26), node_id(NodeKind.LOGIT, 26, 10, 22605, 26)
     ('E_26865_9', '27_22605_10')
+    >>> node_id(NodeKind.BIAS, 3, -1, 0, 26)
+    'B_0_3'
     """
     match kind:
         case NodeKind.TOKEN:
@@ -80,6 +109,8 @@ def node_id(kind: NodeKind, layer: int, position: int, index: int, n_layers: int
             return f"{layer}_-1_{position}"
         case NodeKind.FEATURE:
             return f"{layer}_{index}_{position}"
+        case NodeKind.BIAS:
+            return f"B_{index}_{layer}"
 
 
 def slug_of(text: str) -> str:

@@ -20,23 +20,29 @@ class OutputTargets:
     """The model's own probability of each."""
     vector_KD: Tensor
     """Direction in the final norm's output whose value is explained."""
+    position_K: Tensor
+    """Where each is read."""
+    own_K: Tensor
+    """What a value holds beside the direction's: from the biases of the unembedding."""
 
 
-def output_targets(adapter: Adapter, logits_V: Tensor, config: TraceConfig) -> OutputTargets:
-    """The tokens to explain at the position with these logits.
+def output_targets(adapter: Adapter, logits_PV: Tensor, config: TraceConfig) -> OutputTargets:
+    """The tokens to explain at the last position.
 
     Raises:
         PromptError: A text of `config.target_tokens` is not one token.
     """
+    logits_V = logits_PV[-1]
     probability_V = logits_V.softmax(-1)
     token_K = _chosen(adapter, probability_V, config)
-    unembed_VD = adapter.unembed_VD
     if config.target == "logit":
-        vector_KD = unembed_VD[token_K] - unembed_VD.mean(0)
+        weight_KV = _one_hot(token_K, len(logits_V)) - 1 / len(logits_V)
     else:
-        rows = [_log_odds(unembed_VD, logits_V, int(token)) for token in token_K]
-        vector_KD = torch.stack(rows)
-    return OutputTargets(token_K, probability_V[token_K], vector_KD)
+        weight_KV = torch.stack([_log_odds(logits_V, int(token)) for token in token_K])
+    weight_KV = weight_KV.to(adapter.unembed_VD)
+    position_K = torch.full_like(token_K, len(logits_PV) - 1)
+    own_K = weight_KV @ _unembed_bias_V(adapter)
+    return OutputTargets(token_K, probability_V[token_K], weight_KV @ adapter.unembed_VD, position_K, own_K)
 
 
 def _chosen(adapter: Adapter, probability_V: Tensor, config: TraceConfig) -> Tensor:
@@ -50,8 +56,19 @@ def _chosen(adapter: Adapter, probability_V: Tensor, config: TraceConfig) -> Ten
     return top.indices[:enough]
 
 
-def _log_odds(unembed_VD: Tensor, logits_V: Tensor, token: int) -> Tensor:
-    """Gradient of log p/(1-p) of a token: its unembedding minus the mean of the others by their probability."""
+def _one_hot(token_K: Tensor, n_vocab: int) -> Tensor:
+    return torch.nn.functional.one_hot(token_K, n_vocab)
+
+
+def _log_odds(logits_V: Tensor, token: int) -> Tensor:
+    """Gradient of log p/(1-p) of a token in the logits: 1 at the token, minus the others' shares of probability."""
     others_V = logits_V.clone()
     others_V[token] = -torch.inf
-    return unembed_VD[token] - others_V.softmax(-1).to(unembed_VD) @ unembed_VD
+    weight_V = -others_V.softmax(-1)
+    weight_V[token] = 1
+    return weight_V
+
+
+def _unembed_bias_V(adapter: Adapter) -> Tensor:
+    bias_V = getattr(adapter.model.get_output_embeddings(), "bias", None)
+    return adapter.unembed_VD.new_zeros(len(adapter.unembed_VD)) if bias_V is None else bias_V.detach()

@@ -26,7 +26,7 @@ from tracer.prompt import token_id
 from tracer.schema import NodeKind, node_id
 from tracer.targets import output_targets
 
-FEATURE, ERROR, TOKEN, LOGIT = NodeKind
+FEATURE, ERROR, TOKEN, LOGIT, BIAS = NodeKind
 TEXT = "the capital of Texas is"
 
 
@@ -100,7 +100,7 @@ def test_outputs_are_taken_until_they_reach_the_probability(model):
 def test_everything_but_features_and_outputs_has_no_input(graph):
     kinds = graph.nodes["kind"].to_numpy()
     assert set(kinds[graph.edges.target]) == {FEATURE, LOGIT}
-    assert set(kinds[graph.edges.source]) == {FEATURE, ERROR, TOKEN}
+    assert set(kinds[graph.edges.source]) == {FEATURE, ERROR, TOKEN, BIAS}
 
 
 def test_scores_and_influence_are_shares(graph):
@@ -119,7 +119,7 @@ def test_the_pruned_graph_is_a_part(graph):
     assert 0 < graph.edges.kept.sum() < len(graph.edges)
     assert kept[graph.edges.source[graph.edges.kept]].all() and kept[graph.edges.target[graph.edges.kept]].all()
     assert not kept[graph.slice_of(FEATURE)].all()
-    for kind in (ERROR, TOKEN, LOGIT):
+    for kind in (ERROR, TOKEN, LOGIT, BIAS):
         assert kept[graph.slice_of(kind)].all()
 
 
@@ -169,7 +169,7 @@ def test_provenance_tells_how_to_make_it_again(folder, graph):
 def test_slug_and_roles_are_kept(model, graph):
     named = tracer.attribute(TEXT, model, slug="texas", roles={"region": "Texas"})
     assert (named.metadata.slug, named.metadata.roles) == ("texas", {"region": "Texas"})
-    assert graph.metadata.slug == "bos-the-capital-of-texas-is"
+    assert graph.metadata.slug == "the-capital-of-texas-is"
 
 
 def test_progress_is_told(model):
@@ -249,10 +249,10 @@ def test_log_odds_of_the_most_likely_token(model):
 
 def test_the_direction_of_log_odds_is_their_gradient(model):
     """Against autograd through log p - log(1 - p)."""
-    logits_V = model.adapter.observe(torch.tensor(PROMPT)).logits_PV[-1]
-    outputs = output_targets(model.adapter, logits_V, TraceConfig(target="log-odds", target_tokens=("Austin",)))
+    logits_PV = model.adapter.observe(torch.tensor(PROMPT)).logits_PV
+    outputs = output_targets(model.adapter, logits_PV, TraceConfig(target="log-odds", target_tokens=("Austin",)))
     final_D = torch.zeros(D_MODEL, requires_grad=True)
-    probability_V = (logits_V + model.adapter.unembed_VD @ final_D).softmax(-1)
+    probability_V = (logits_PV[-1] + model.adapter.unembed_VD @ final_D).softmax(-1)
     p = probability_V[WORDS.index("Austin")]
     (p.log() - (1 - p).log()).backward()
     assert final_D.grad is not None

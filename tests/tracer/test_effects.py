@@ -55,7 +55,7 @@ def feature_rows(local, batch_size: int = 16) -> torch.Tensor:
 
 def output_rows(local, vector_KD, batch_size: int = 16) -> torch.Tensor:
     effects = DirectEffects(local, batch_size)
-    return all_rows(effects, effects.of_outputs(vector_KD, local.n_pos - 1))
+    return all_rows(effects, effects.of_outputs(vector_KD, torch.full((len(vector_KD),), local.n_pos - 1)))
 
 
 def pre_activations(model, local, read_LPD) -> torch.Tensor:

@@ -14,7 +14,7 @@ from tracer.errors import GraphFormatError
 from tracer.graph import AttributionGraph, GraphMetadata, read_metadata
 from tracer.schema import EDGE_COLUMNS, NODE_COLUMNS, NodeKind, node_id, parse_kind
 
-FEATURE, ERROR, TOKEN, LOGIT = NodeKind
+FEATURE, ERROR, TOKEN, LOGIT, BIAS = NodeKind
 ABOUT = GraphMetadata("demo", "a b", ("a", "b"), "model", "set", n_layers=2)
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
 
@@ -92,6 +92,7 @@ def test_node_ids_are_injective(spot, other, kinds):
     for kind in NodeKind:
         for layer, position, index in (spot, other):
             where = {TOKEN: (-1, position, index), ERROR: (layer, position, -1), LOGIT: (n_layers, position, index)}
+            where[BIAS] = (layer, -1, index)
             node = (kind, *where.get(kind, (layer, position, index)))
             ids.setdefault(node_id(*node, n_layers=n_layers), set()).add(node)
     assert all(len(nodes) == 1 for nodes in ids.values())
@@ -135,7 +136,7 @@ def test_an_effect_of_zero_is_no_edge():
 
 def test_kinds_stand_together_in_order():
     graph = small_graph()
-    assert [graph.slice_of(kind) for kind in NodeKind] == [slice(i, i + 1) for i in range(4)]
+    assert [graph.slice_of(kind) for kind in NodeKind] == [*(slice(i, i + 1) for i in range(4)), slice(0, 0)]
     assert list(graph.nodes.columns) == list(NODE_COLUMNS)
 
 
@@ -151,6 +152,25 @@ def test_an_edge_that_does_not_go_up_is_refused(source, target):
         AttributionGraph.build(small_nodes(), np.array([source]), np.array([target]), np.array([1.0]), ABOUT)
 
 
+def test_a_bias_acts_within_its_layer_and_nothing_enters_it():
+    nodes = pd.concat([small_nodes(), pd.DataFrame([("B_0_0", BIAS, 0, -1, 0)], columns=list(small_nodes().columns))])
+    graph = AttributionGraph.build(nodes, np.array([4]), np.array([0]), np.array([1.0]), ABOUT)
+    assert len(graph.edges) == 1
+    with pytest.raises(GraphFormatError, match="an edge enters the bias B_0_0; expected none"):
+        AttributionGraph.build(nodes, np.array([2]), np.array([4]), np.array([1.0]), ABOUT)
+    nodes["layer"] = [0, 0, -1, 2, 1]
+    with pytest.raises(GraphFormatError, match="expected a strictly higher layer"):
+        AttributionGraph.build(nodes, np.array([4]), np.array([0]), np.array([1.0]), ABOUT)
+
+
+def test_a_graph_saved_before_there_were_remainders_is_read(tmp_path):
+    small_graph().save(str(tmp_path))
+    path = tmp_path / "nodes.parquet"
+    pd.read_parquet(path).drop(columns="remainder").to_parquet(path)
+    again = AttributionGraph.load(str(tmp_path))
+    assert again.graph_id == small_graph().graph_id and np.isnan(again.nodes["remainder"]).all()
+
+
 @pytest.mark.parametrize("row", [-1, 4])
 def test_an_edge_to_no_node_is_refused(row):
     with pytest.raises(GraphFormatError, match=f"an edge ends at row {row}; the graph has 4 nodes"):
@@ -164,12 +184,12 @@ def test_an_effect_that_is_no_number_is_refused():
 
 def test_nodes_out_of_order_and_unknown_kinds_are_refused():
     nothing = np.array([], int)
-    with pytest.raises(GraphFormatError, match="not in the order feature, error, token, logit"):
+    with pytest.raises(GraphFormatError, match="not in the order feature, error, token, logit, bias"):
         AttributionGraph.build(small_nodes().iloc[::-1], nothing, nothing, nothing, ABOUT)
-    with pytest.raises(GraphFormatError, match="node kind 'bias' is unknown"):
-        AttributionGraph.build(small_nodes(kind=["bias", ERROR, TOKEN, LOGIT]), nothing, nothing, nothing, ABOUT)
-    with pytest.raises(GraphFormatError, match="node kind 'bias' is unknown"):
-        parse_kind("bias")
+    with pytest.raises(GraphFormatError, match="node kind 'guess' is unknown"):
+        AttributionGraph.build(small_nodes(kind=["guess", ERROR, TOKEN, LOGIT]), nothing, nothing, nothing, ABOUT)
+    with pytest.raises(GraphFormatError, match="node kind 'guess' is unknown"):
+        parse_kind("guess")
 
 
 def test_a_missing_column_is_named():

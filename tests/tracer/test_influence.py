@@ -10,7 +10,7 @@ from tracer.errors import GraphFormatError
 from tracer.influence import influence, prune, scores
 from tracer.schema import NodeKind
 
-FEATURE, ERROR, TOKEN, LOGIT = NodeKind
+FEATURE, ERROR, TOKEN, LOGIT, _ = NodeKind
 #   two tokens (4, 5), an error (3), features 0 -> 1 -> 2, output 6
 KINDS = np.array([FEATURE, FEATURE, FEATURE, ERROR, TOKEN, TOKEN, LOGIT])
 WEIGHT = np.array([0, 0, 0, 0, 0, 0, 1.0])
