@@ -5,7 +5,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -46,6 +46,23 @@ def file_hashes(paths: Iterable[Path]) -> dict[str, str]:
         about = path.stat()
         found[path.name] = _hash(path, about.st_size, about.st_mtime_ns)
     return found
+
+
+def same_files(recorded: Mapping[str, str], folder_or_name: str) -> bool:
+    """Whether the files of this folder, or of the hub's cache under this name, still have the hashes recorded."""
+    folder = Path(folder_or_name).expanduser()
+    if recorded and not folder.is_dir():
+        from huggingface_hub import try_to_load_from_cache  # slow to import
+
+        try:
+            cached = try_to_load_from_cache(folder_or_name, next(iter(recorded)))
+        except ValueError:  # no name of the hub
+            cached = None
+        folder = Path(cached).parent if isinstance(cached, str) else folder
+    try:
+        return bool(recorded) and file_hashes(folder / name for name in recorded) == dict(recorded)
+    except OSError:
+        return False
 
 
 def model_files(folder: Path) -> list[Path]:
