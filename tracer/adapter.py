@@ -1,8 +1,8 @@
 """What attribution asks of a Hugging Face model: one observed forward pass, then its frozen linear map.
 
 An adapter for a new architecture names, in a `Layout`, the modules of a block: attention with its value and output
-projections, the MLP, the norms before and after each, the final norm, the unembedding. Where weights are fused or
-stored transposed it overrides `value_GED`, `output_HDE` and `biases`. Then it is entered in `model.ADAPTERS`.
+projections, the MLP, the norms before and after each, and the final norm. Where values are fused with
+queries and keys it overrides `values`. Then it is entered in `architectures.ADAPTERS`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,14 +30,12 @@ class Layout:
     """The list of blocks."""
     final_norm: str = "model.norm"
     """The norm before the unembedding."""
-    unembed: str = "lm_head"
-    """The unembedding; its weight is (vocabulary, residual stream)."""
     position: str | None = None
     """The learned position embedding, which is added to the tokens'."""
     attention: str = "self_attn"
     """Inside a block: the attention module; it returns its output and its pattern."""
     value: str = "self_attn.v_proj"
-    """Inside a block: the value projection."""
+    """Inside a block: the value projection; where it is fused with others, `Adapter.values` picks the values."""
     output: str = "self_attn.o_proj"
     """Inside a block: the output projection."""
     attention_norm: str | None = "input_layernorm"
@@ -52,6 +50,8 @@ class Layout:
     """Inside a block: the norm of the MLP's output."""
     norm_offset: float = 0.0
     """Norms multiply by this plus their weight."""
+    transposed: bool = False
+    """Whether attention's weights are stored (inputs, outputs)."""
     sinks: bool = False
     """Whether heads may attend to nothing, so that rows of a pattern sum to less than 1."""
 
@@ -123,30 +123,38 @@ class Adapter:
     @property
     def unembed_VD(self) -> Tensor:
         """Unembedding weights."""
-        return self._part(self.model, self.layout.unembed).weight.detach()
+        return self.model.get_output_embeddings().weight.detach()
 
     def value_GED(self, block: nn.Module) -> Tensor:
         """Value weights of a block, one matrix a key/value head."""
-        weight = self._part(block, self.layout.value).weight.detach()
-        return weight.view(self.n_kv_heads, self.d_head, self.d_model)
+        return self.values(self._weight(block, self.layout.value))
 
     def output_HDE(self, block: nn.Module) -> Tensor:
         """Output weights of a block, one matrix a head."""
-        weight = self._part(block, self.layout.output).weight.detach()
-        return weight.view(self.d_model, self.n_heads, self.d_head).transpose(0, 1)
+        weight = self._weight(block, self.layout.output)
+        return weight.reshape(self.d_model, self.n_heads, self.d_head).transpose(0, 1)
 
     def biases(self, block: nn.Module) -> tuple[Tensor, Tensor]:
         """Biases of values, (G, E), and of the output projection, (D,); zeros where there are none."""
-        value = self._part(block, self.layout.value).bias
-        output = self._part(block, self.layout.output).bias
-        value = self.unembed_VD.new_zeros(self.n_kv_heads * self.d_head) if value is None else value.detach()
-        output = self.unembed_VD.new_zeros(self.d_model) if output is None else output.detach()
-        return value.view(self.n_kv_heads, self.d_head), output
+        value, output = (self._part(block, name).bias for name in (self.layout.value, self.layout.output))
+        zeros_GE = self.unembed_VD.new_zeros(self.n_kv_heads, self.d_head)
+        return (
+            zeros_GE if value is None else self.values(value.detach()),
+            self.unembed_VD.new_zeros(self.d_model) if output is None else output.detach(),
+        )
+
+    def values(self, fused: Tensor) -> Tensor:
+        """(G, E, ...) the values' part of what the value projection puts out, (outputs, ...), by key/value head."""
+        return fused.reshape(self.n_kv_heads, self.d_head, *fused.shape[1:])
+
+    def _weight(self, block: nn.Module, name: str) -> Tensor:
+        """(outputs, inputs) weight of a projection."""
+        weight = self._part(block, name).weight.detach()
+        return weight.T if self.layout.transposed else weight
 
     def logits(self, final_PD: Tensor) -> Tensor:
         """(P, V) logits of what the unembedding reads, with the soft cap where the model has one."""
-        module = self._part(self.model, self.layout.unembed)
-        logits_PV = _wide(module(final_PD.to(self.dtype)))
+        logits_PV = _wide(self.model.get_output_embeddings()(final_PD.to(self.dtype)))
         return logits_PV if self.softcap is None else self.softcap * torch.tanh(logits_PV / self.softcap)
 
     @torch.no_grad()

@@ -12,43 +12,12 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
-from tracer.adapter import Adapter, Layout
-from tracer.check import check_adapter
+from tracer.adapter import Adapter
+from tracer.architectures import ADAPTERS, WHAT_AN_ADAPTER_PROVIDES
 from tracer.errors import SettingError, UnsupportedModelError
+from tracer.selfcheck import check_adapter
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
-
-
-class LlamaAdapter(Adapter):
-    """Llama 2 and 3: RMS norms before attention and MLP, grouped heads."""
-
-
-class Qwen3Adapter(LlamaAdapter):
-    """Qwen 3: as Llama; its norms of queries and keys act inside the pattern, which is fixed."""
-
-
-class Gemma2Adapter(Adapter):
-    """Gemma 2: norms before and after, weights stored minus one, soft caps, sliding windows in every other block."""
-
-    layout = Layout(
-        attention_post_norm="post_attention_layernorm",
-        mlp_norm="pre_feedforward_layernorm",
-        mlp_post_norm="post_feedforward_layernorm",
-        norm_offset=1.0,
-    )
-
-
-ADAPTERS: dict[str, type[Adapter]] = {  # by `model_type` of the model's config.json
-    "llama": LlamaAdapter,
-    "qwen3": Qwen3Adapter,
-    "gemma2": Gemma2Adapter,
-}
-
-WHAT_AN_ADAPTER_PROVIDES = (
-    "a tracer.adapter.Layout with the names of its blocks, final norm, unembedding, attention, value and output "
-    "projections, MLP and norms; value_GED, output_HDE and biases where weights are fused; an entry in "
-    "tracer.model.ADAPTERS"
-)
 
 
 def load_model(folder_or_name: str | os.PathLike[str], *, device: str = "auto", dtype: str = "float32") -> Adapter:
@@ -61,6 +30,13 @@ def load_model(folder_or_name: str | os.PathLike[str], *, device: str = "auto", 
             hold NaN, or the adapter's own check fails.
         SettingError: The device or dtype does not exist here.
     """
+    adapter = open_model(folder_or_name, device=device, dtype=dtype)
+    check_adapter(adapter)
+    return adapter
+
+
+def open_model(folder_or_name: str | os.PathLike[str], *, device: str = "auto", dtype: str = "float32") -> Adapter:
+    """As `load_model`, but the adapter's check is left to the caller."""
     place = resolve_device(device)
     source = find_folder(folder_or_name, "config.json", "a Hugging Face model folder", UnsupportedModelError)
     config = _read(source, "configuration", AutoConfig.from_pretrained)
@@ -73,9 +49,7 @@ def load_model(folder_or_name: str | os.PathLike[str], *, device: str = "auto", 
     model = _read_weights(source, resolve_dtype(dtype)).to(place).eval().requires_grad_(False)
     folder = Path(source) if os.path.isdir(source) else Path(str(cached_file(source, "config.json"))).parent
     name = folder.name if os.path.isdir(source) else source
-    adapter = ADAPTERS[kind](model, _read_tokenizer(source), name, folder)
-    check_adapter(adapter)
-    return adapter
+    return ADAPTERS[kind](model, _read_tokenizer(source), name, folder)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -137,6 +111,7 @@ def _read(source: str, what: str, reader: Any, **options: Any) -> Any:
 
 def _read_weights(source: str, dtype: torch.dtype) -> Any:
     options = {"attn_implementation": "eager", "dtype": dtype, "output_loading_info": True}
+    options["experts_implementation"] = "eager"  # the grouped products of mixtures of experts know no float64
     with _no_progress_bar():
         model, info = _read(source, "weights", AutoModelForCausalLM.from_pretrained, **options)
     missing = sorted(info["missing_keys"])

@@ -10,7 +10,20 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
-from transformers import Gemma2Config, LlamaConfig, PreTrainedTokenizerFast, Qwen3Config
+from transformers import (
+    Gemma2Config,
+    Gemma3Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    GptOssConfig,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
 from transformers.models.auto import AutoModelForCausalLM
 
 N_LAYERS, D_MODEL, N_VOCAB, N_FEATURES = 3, 32, 64, 48
@@ -31,12 +44,40 @@ COMMON = {
     "pad_token_id": 0,
     "initializer_range": 0.25,  # large, so that every part has a say
 }
+WITHOUT_HEAD_DIM = {name: value for name, value in COMMON.items() if name != "head_dim"}
+NEOX = {name: value for name, value in WITHOUT_HEAD_DIM.items() if name != "num_key_value_heads"}
+GEMMA3 = COMMON | {
+    "sliding_window": 4,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "query_pre_attn_scalar": 12,
+}
+VISION = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 ARCHITECTURES = {
     "llama": lambda: LlamaConfig(**COMMON, attention_bias=True, tie_word_embeddings=False),
     "gemma2": lambda: Gemma2Config(
         **COMMON, sliding_window=4, attn_logit_softcapping=5.0, final_logit_softcapping=8.0, query_pre_attn_scalar=12
     ),
+    "gemma3_text": lambda: Gemma3TextConfig(
+        **GEMMA3, attention_bias=True, attn_logit_softcapping=5.0, final_logit_softcapping=8.0
+    ),
+    "gemma3": lambda: Gemma3Config(
+        text_config=GEMMA3,
+        vision_config=VISION | {"image_size": 28, "patch_size": 14},
+        mm_tokens_per_image=4,
+        image_token_index=N_VOCAB - 1,
+    ),
+    "mistral": lambda: MistralConfig(**COMMON, sliding_window=4),
+    "qwen2": lambda: Qwen2Config(
+        **WITHOUT_HEAD_DIM, use_sliding_window=True, sliding_window=4, max_window_layers=1, tie_word_embeddings=True
+    ),
     "qwen3": lambda: Qwen3Config(**COMMON, tie_word_embeddings=True),
+    "olmo2": lambda: Olmo2Config(**COMMON, attention_bias=True),
+    "gpt_oss": lambda: GptOssConfig(**COMMON, sliding_window=4, num_local_experts=4, num_experts_per_tok=2),
+    "gpt2": lambda: GPT2Config(
+        vocab_size=N_VOCAB, n_embd=D_MODEL, n_layer=N_LAYERS, n_head=4, n_positions=32, initializer_range=0.25
+    ),
+    "gpt_neox": lambda: GPTNeoXConfig(**NEOX, rotary_pct=0.5),
+    "gpt_neox-serial": lambda: GPTNeoXConfig(**NEOX, rotary_pct=0.5, use_parallel_residual=False),
 }
 
 
@@ -59,8 +100,8 @@ def write_model(folder: Path, architecture: str, seed: int = 0, **changes) -> Pa
     for name, value in changes.items():
         setattr(config, name, value)
     model = AutoModelForCausalLM.from_config(config)
-    for weight in (w for name, w in model.named_parameters() if "norm" in name or name.endswith("bias")):
-        weight.data += 0.3 * torch.randn_like(weight)
+    for weight in (w for name, w in model.named_parameters() if w.ndim == 1 or name.endswith("bias")):
+        weight.data += 0.3 * torch.randn_like(weight)  # norms, biases, sinks
     model.save_pretrained(folder)
     return folder
 
