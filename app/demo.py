@@ -16,6 +16,7 @@ from app.terminal import ProgressCallback, progress_bar
 from app.trace import Prompt
 from circuits.search import Circuit
 from ingest.library import Library, default_library
+from ingest.load import keep_graph
 from ingest.search import search_circuits
 from ingest.store import GraphStore, open_store
 from tracer.config import TraceConfig
@@ -100,8 +101,7 @@ def load_all(
     """Put graphs into the library and the store; returns how many were new to the store."""
     new = 0
     for done, graph in enumerate(graphs, start=1):
-        library.add(graph)
-        new += store.add(graph) == "ingested"
+        new += keep_graph(graph, store, library) == "ingested"
         progress(done, len(graphs), "loading into Neo4j")
     return new
 

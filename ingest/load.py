@@ -21,7 +21,8 @@ class IngestReport:
 
     path: str
     """As found below the path that was given."""
-    status: Literal["ingested", "unchanged", "refused"]
+    status: Literal["ingested", "updated", "unchanged", "refused"]
+    """`updated`: it was there with other labels, pins or names, and has those of this file now."""
     graph_id: str = ""
     """Empty where it was refused."""
     slug: str = ""
@@ -41,9 +42,6 @@ def ingest_paths(
 ) -> Iterator[IngestReport]:
     """Keep and store every graph below these paths; a bad one is reported and does not stop the rest.
 
-    A graph goes to the library first and then to the database, so that a crash in between leaves nothing that cannot
-    be finished by doing it again.
-
     Args:
         paths: Saved graphs, graph files, or folders of either.
         progress: Told how many of how many are done.
@@ -60,40 +58,69 @@ def ingest_paths(
         progress(len(found), len(found), "loaded")
 
 
+def keep_graph(
+    graph: AttributionGraph, store: GraphStore, library: Library
+) -> Literal["ingested", "updated", "unchanged"]:
+    """Put a graph into the library and the store, or take over its labels, pins and names where it is there.
+
+    A new graph goes to the library first, a changed one to the database: either way a crash in between leaves a
+    difference by which doing it again finishes it.
+
+    Raises:
+        StoreError: It cannot be stored or kept; what was there before is untouched.
+    """
+    if graph.graph_id not in library:
+        library.add(graph)
+        store.add(graph, replace=True)
+        return "ingested"
+    if library.is_current(graph):
+        return store.add(graph)
+    store.add(graph, replace=True)
+    library.add(graph, replace=True)
+    return "updated"
+
+
 def graph_places(path: Path) -> list[Path]:
     """The saved graphs and graph files at or below a path, in order of name; the path itself where it is a file."""
-    if not path.is_dir() or (path / METADATA_FILE).exists():
+    if not path.is_dir():
         return [path]
     inside = sorted(path.iterdir())
+    is_graph = (path / METADATA_FILE).exists()
     files = [entry for entry in inside if entry.is_file() and entry.name.lower().endswith(FILE_ENDINGS)]
-    return files + [place for entry in inside if entry.is_dir() for place in graph_places(entry)]
+    found = [path] if is_graph else files  # a saved graph has a file of JSON itself
+    return found + [place for entry in inside if entry.is_dir() for place in graph_places(entry)]
 
 
-def _ingest(place: Path, store: GraphStore, library: Library) -> IngestReport:
-    try:
-        graph = AttributionGraph.load(str(place)) if place.is_dir() else _read(place)
-        kept = graph.graph_id in library
-        library.add(graph)
-        added = store.add(graph)
-    except StoreUnreachableError:
-        raise
-    except CircuitError as error:
-        return IngestReport(str(place), "refused", reason=str(error))
-    return IngestReport(
-        str(place),
-        "unchanged" if kept and added == "unchanged" else "ingested",
-        graph.graph_id,
-        graph.metadata.slug,
-        len(graph.nodes),
-        len(graph.edges),
-        dict(graph.metadata.provenance.get("repairs", {})),
-    )
+def read_graph(place: Path) -> AttributionGraph:
+    """The graph that is saved in this folder, or that this file of another tool holds.
 
-
-def _read(place: Path) -> AttributionGraph:
+    Raises:
+        GraphFormatError: Nothing is there, or it cannot be read as a graph.
+    """
+    if place.is_dir():
+        return AttributionGraph.load(str(place))
     if not place.exists():
         raise GraphFormatError(f"{place}: nothing is there; expected a graph file or a folder. Check the path.")
     try:
         return read_graph_file(place)
     except OSError as error:
         raise GraphFormatError(f"{place}: cannot be read ({error.strerror}). Check the file and its rights.") from error
+
+
+def _ingest(place: Path, store: GraphStore, library: Library) -> IngestReport:
+    try:
+        graph = read_graph(place)
+        status = keep_graph(graph, store, library)
+    except StoreUnreachableError:
+        raise
+    except CircuitError as error:
+        return IngestReport(str(place), "refused", reason=str(error))
+    return IngestReport(
+        str(place),
+        status,
+        graph.graph_id,
+        graph.metadata.slug,
+        len(graph.nodes),
+        len(graph.edges),
+        dict(graph.metadata.provenance.get("repairs", {})),
+    )

@@ -44,6 +44,25 @@ def test_adding_again_writes_nothing(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+@pytest.mark.parametrize("root", ["library", "memory://replaced"])
+def test_labels_are_replaced_and_the_graph_is_whole_at_every_step(root, tmp_path, monkeypatch):
+    library, old, new = Library(root if ":" in root else tmp_path / root), make_graph(1), make_graph(1)
+    new.nodes["label"] = "new"
+    library.add(old)
+    assert library.is_current(old) and not library.is_current(new)
+    moved, move = [], library._fs.mv
+
+    def watched(*places):
+        move(*places)
+        moved.append(library.load(old.graph_id).nodes["label"][0])
+
+    monkeypatch.setattr(library._fs, "mv", watched)
+    library.add(new, replace=True)
+    assert moved == ["Texas", "new", "new"]  # saved beside it, then two files moved
+    assert library.is_current(new)
+    assert library.ids() == [old.graph_id] and len(library._fs.ls(library._path)) == 1
+
+
 def test_what_a_crash_left_is_no_graph_and_is_written_anew(tmp_path):
     library, graph = Library(tmp_path), make_graph(1)
     library.add(graph)

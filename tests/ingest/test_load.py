@@ -8,7 +8,7 @@ import pytest
 
 from ingest.bolt import Client
 from ingest.library import Library
-from ingest.load import graph_places, ingest_paths
+from ingest.load import graph_places, ingest_paths, keep_graph
 from ingest.store import open_store
 from tests.ingest.made_graphs import make_graph
 from tracer.errors import StoreUnreachableError
@@ -92,6 +92,39 @@ def test_a_graph_stored_but_not_kept_gets_its_file(store, library, folder):
     assert report.status == "ingested" and graph.graph_id in library
 
 
+def test_other_labels_and_pins_on_the_same_graph_take_their_place(store, library, tmp_path):
+    file = tmp_path / "labelled.json"
+    for label, pins, status in (
+        ("old", [], "ingested"),
+        ("new", ["0_7_0"], "updated"),
+        ("new", ["0_7_0"], "unchanged"),
+    ):
+        labelled = NODES[1] | {"clerp": label}
+        file.write_text(
+            json.dumps(PUBLISHED | {"nodes": [labelled, NODES[0], NODES[2]], "qParams": {"pinnedIds": pins}})
+        )
+        (report,) = ingest_paths([file], store, library)
+        assert report.status == status
+    kept = library.load(report.graph_id)
+    assert kept.nodes["label"][0] == "new" and kept.metadata.provenance["pins"] == ["0_7_0"]
+    found = store.cypher(
+        "MATCH (n:Node {node_id: '0_7_0'})<-[e:AFFECTS]-() RETURN n.label AS label, e.effect AS effect"
+    )
+    assert found.records == [{"label": "new", "effect": 2.0}]
+    (feature,) = store.run("labels_search", text="new").records
+    assert feature["label"] == "new" and not store.run("labels_search", text="old").records
+
+
+def test_an_update_that_was_cut_off_between_database_and_library_is_finished_by_doing_it_again(store, library):
+    graph, renamed = make_graph(1), make_graph(1, prompt="another prompt")
+    assert renamed.graph_id == graph.graph_id
+    keep_graph(graph, store, library)
+    store.add(renamed, replace=True)
+    assert keep_graph(renamed, store, library) == "updated"
+    assert keep_graph(renamed, store, library) == "unchanged"
+    assert library.load(graph.graph_id).metadata.prompt == "another prompt"
+
+
 def test_a_path_that_is_not_there_is_refused_with_its_name(store, library, tmp_path):
     (report,) = ingest_paths([tmp_path / "nowhere.json"], store, library)
     assert report.status == "refused" and "nowhere.json" in report.reason and "expected" in report.reason
@@ -124,3 +157,9 @@ class Unreachable(Client):
 def test_places_come_in_order_and_hold_only_what_can_be_a_graph(folder):
     names = [str(place.relative_to(folder)) for place in graph_places(folder)]
     assert names == ["broken.json", "other.json", "published.json", str(Path("deep", "two")), "one"]
+
+
+def test_graphs_below_a_saved_graph_are_found(folder):
+    make_graph(3).save(str(folder / "one" / "inside"))
+    names = [str(place.relative_to(folder)) for place in graph_places(folder)]
+    assert names[-2:] == ["one", str(Path("one", "inside"))]
