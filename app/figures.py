@@ -10,9 +10,11 @@ LONGEST = 22  # letters of a name
 FULL_WIDTH_SHARE = 0.35  # from this share on an arrow is at its widest
 COLOURS = {  # chips: (fill, border); arrows and text
     "light": {"token": ("#eceef2", "#eceef2"), "feature": ("#ffffff", "#aab0ba"), "error": ("#ffffff", "#c9cdd4"),
-              "logit": ("#e6e6fa", "#8f8fe0"), "text": "#1c2024", "positive": "#1f6feb", "negative": "#d9480f"},
+              "bias": ("#ffffff", "#c9cdd4"), "logit": ("#e6e6fa", "#8f8fe0"),
+              "text": "#1c2024", "positive": "#1f6feb", "negative": "#d9480f"},
     "dark": {"token": ("#2a2e36", "#2a2e36"), "feature": ("#16191e", "#5c636e"), "error": ("#16191e", "#474d57"),
-             "logit": ("#2b2b52", "#6f6fd0"), "text": "#e6e8ec", "positive": "#4f9dff", "negative": "#ff8552"},
+             "bias": ("#16191e", "#474d57"), "logit": ("#2b2b52", "#6f6fd0"),
+             "text": "#e6e8ec", "positive": "#4f9dff", "negative": "#ff8552"},
 }  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def _header(graph: AttributionGraph, graph_id: str, index_type: str) -> dict:
     header |= {"n": len(nodes), "m": len(graph.edges), "index": index_type}
     header |= {name: nodes[name].tolist() for name in ("node_id", "layer", "position", "label", "label_note")}
     header |= {"kind": [KIND_NUMBER[kind] for kind in nodes["kind"]], "dictionary_index": nodes["index"].tolist()}
-    return header | {name: _short(nodes[name]) for name in ("activation", "influence", "probability")}
+    return header | {name: _short(nodes[name]) for name in ("activation", "influence", "probability", "remainder")}
 
 
 def _short(values) -> list[float | None]:

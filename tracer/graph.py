@@ -84,9 +84,9 @@ class Edges:
 class AttributionGraph:
     """The attribution graph of one prompt.
 
-    Nodes stand in the order of `NodeKind` (features, errors, tokens, logits, biases); an edge goes from a lower layer to
-    a strictly higher one, from a bias, which nothing enters, also within its layer; so the graph has no cycle. Build
-    with `AttributionGraph.build`, which checks all this.
+    Nodes stand in the order of `NodeKind` (features, errors, tokens, logits, biases); an edge goes from a lower layer
+    to a strictly higher one, from a bias, which nothing enters, also within its layer; so the graph has no cycle.
+    Build with `AttributionGraph.build`, which checks all this.
     """
 
     nodes: pd.DataFrame

@@ -11,7 +11,7 @@ from tracer.graph import AttributionGraph, GraphMetadata
 from tracer.schema import NodeKind, node_id
 
 N_LAYERS = 4
-FEATURE, ERROR, TOKEN, LOGIT = map(str, NodeKind)
+FEATURE, ERROR, TOKEN, LOGIT, _ = map(str, NodeKind)
 TEXAS, STATE, DALLAS, AUSTIN = range(4)
 
 Node = tuple[str, int, str]  # kind, layer, label

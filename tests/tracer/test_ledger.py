@@ -43,7 +43,7 @@ def model(request, tmp_path_factory):
     target=st.sampled_from(["logit", "log-odds"]),
 )
 def test_every_row_sums_to_the_value_of_its_node(model, tokens, first, target):
-    """For any architecture, dictionary and prompt: inputs of a feature are its pre-activation, of an output its value."""
+    """For any architecture, dictionary and prompt: the inputs sum to the pre-activation, or the output's value."""
     graph = tracer.attribute(tokens, model, TraceConfig(keep_first_position=first, target=target))
     edges, n = graph.edges, len(graph.nodes)
     sum_N = np.bincount(edges.target, edges.effect.astype(float), minlength=n)
@@ -167,9 +167,8 @@ def test_a_constant_is_explained_and_no_error():
     weight_N = np.array([0.0, 0.0, 1.0, 0.0])
     found = scores(source, target, effect, kind_N, weight_N)
     assert found.replacement == pytest.approx(0.75)
-    assert found.completeness == pytest.approx(
-        (0.75 * 1 + 1 * (0.25 + 0.25 + 0.5)) / 2
-    )  # by visits: the output, then its inputs
+    own, inputs = 0.75, 0.25 + 0.25 + 0.5  # what is explained of the output, and of its inputs, which have none
+    assert found.completeness == pytest.approx((own + inputs) / 2)
 
 
 def test_bias_nodes_may_be_pruned_where_errors_may():

@@ -1,7 +1,7 @@
 /** More about the selected node: the label and where it is from, where the feature fires, what it does to the outputs. */
 
 import { el } from "./dom.js";
-import { ERROR, FEATURE, OUTPUT, TOKEN } from "./graph.js";
+import { BIAS, ERROR, FEATURE, OUTPUT, TOKEN } from "./graph.js";
 import { signed, signedPercent, visible } from "./text.js";
 import { trace } from "./trace.js";
 
@@ -19,6 +19,7 @@ export class DetailPane {
 
   #other(kind, i) {
     if (kind === ERROR) return hint("Error", "What the features of this layer leave unexplained at this token.");
+    if (kind === BIAS) return hint(`Bias: ${this.view.graph.name(i)}`, "A constant term: what the model adds there whatever it reads, with attention patterns and norms held fixed.");
     if (kind === TOKEN) return hint(`Token “${this.view.graph.name(i)}”`, `Position ${this.view.graph.position[i]} of the prompt.`);
     return hint("Details", "Select a feature to see its label, where it fires and what it does to the outputs; select an output to see which tokens it comes from.");
   }

@@ -2,8 +2,8 @@
 
 import { visible } from "./text.js";
 
-export const FEATURE = 0, ERROR = 1, TOKEN = 2, OUTPUT = 3; // the order of tracer.schema.NodeKind
-export const KIND_NAMES = ["feature", "error", "token", "output"];
+export const FEATURE = 0, ERROR = 1, TOKEN = 2, OUTPUT = 3, BIAS = 4; // the order of tracer.schema.NodeKind
+export const KIND_NAMES = ["feature", "error", "token", "output", "bias"];
 const UPPER_LAYERS = 0.55; // from here on an unlabelled feature is named by the output it writes to
 
 export class Graph {
@@ -59,12 +59,15 @@ export class Graph {
     this.shown = new Float32Array(n); // share of a node's input that the edges at hand account for
     for (let e = 0; e < m; e++) this.shown[target[e]] += Math.abs(this.share[e]);
     this.rowOf = new Map(this.node_id.map((id, i) => [id, i]));
-    this.upward = Uint32Array.from({ length: n }, (_, i) => i).sort((a, b) => this.layer[a] - this.layer[b]);
+    // an edge goes to a higher layer, only from a bias also within its layer
+    this.depth = Float32Array.from(this.layer, (layer, i) => (this.kind[i] === BIAS ? layer - 0.5 : layer));
+    this.upward = Uint32Array.from({ length: n }, (_, i) => i).sort((a, b) => this.depth[a] - this.depth[b]);
   }
 
   #rank() {
     const { n, kind, influence } = this;
     this.tokenRow = new Map(this.rowsWhere((i) => kind[i] === TOKEN).map((i) => [this.position[i], i]));
+    this.biasRows = this.rowsWhere((i) => kind[i] === BIAS);
     this.outputRows = this.rowsWhere((i) => kind[i] === OUTPUT).sort((a, b) => this.probability[b] - this.probability[a]);
     const inner = this.rowsWhere((i) => kind[i] === FEATURE || kind[i] === ERROR).sort((a, b) => influence[b] - influence[a]);
     const total = inner.reduce((sum, i) => sum + influence[i], 0) || 1;

@@ -1,6 +1,6 @@
 /** Which node is under the pointer: the nearest within reach, by a grid, so that hovering costs nothing. */
 
-import { TOKEN, OUTPUT } from "./graph.js";
+import { ERROR, FEATURE } from "./graph.js";
 
 const CELL = 16; // pixels of the layout
 const REACH = 30; // pixels on screen
@@ -9,7 +9,7 @@ export class HitIndex {
   constructor(graph, layout, camera) {
     Object.assign(this, { graph, layout, camera, cells: new Map() });
     for (let i = 0; i < graph.n; i++) {
-      if (graph.kind[i] === TOKEN || graph.kind[i] === OUTPUT) continue;
+      if (graph.kind[i] !== FEATURE && graph.kind[i] !== ERROR) continue;
       const key = this.#key(layout.x[i], layout.y[i]);
       if (!this.cells.has(key)) this.cells.set(key, []);
       this.cells.get(key).push(i);
@@ -21,10 +21,14 @@ export class HitIndex {
     const { layout } = this;
     if (x > layout.width - layout.gutter + 10) return this.#output(y);
     if (y > layout.height - layout.bottom + 5) return this.#token(x);
-    return this.#dot(x, y, visible);
+    return this.#bias(x, y) ?? this.#dot(x, y, visible);
   }
 
   #output(y) { return this.graph.outputRows.find((i) => Math.abs(this.layout.y[i] - y) < 10) ?? -1; }
+
+  #bias(x, y) {
+    return this.graph.biasRows.find((i) => Math.hypot(this.camera.screenX(i) - x, this.camera.screenY(i) - y) < 8);
+  }
 
   #token(x) {
     const { columnX, columnWidth } = this.layout;

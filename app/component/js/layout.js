@@ -1,6 +1,6 @@
 /** Where everything stands: token columns, layer rows, outputs in a gutter, and each node inside its cell. */
 
-import { ERROR, FEATURE, OUTPUT, TOKEN } from "./graph.js";
+import { BIAS, ERROR, FEATURE, OUTPUT, TOKEN } from "./graph.js";
 import { clamp, visible } from "./text.js";
 
 const LEFT = 40, TOP = 12, BOTTOM = 42, GUTTER = 130; // pixels: layer names, air, token chips, outputs
@@ -14,6 +14,7 @@ export function layoutGraph(graph, width, height, measure) {
   const place = { x: new Float32Array(graph.n), y: new Float32Array(graph.n), r: new Float32Array(graph.n) };
   for (const cell of cells.values()) placeCell(graph, cell, columns, rows, place);
   placeEnds(graph, columns, width, height, place);
+  placeBiases(graph, rows, height, place);
   return { width, height, left: LEFT, top: TOP, bottom: BOTTOM, gutter: GUTTER, ...columns, ...rows, ...place };
 }
 
@@ -93,6 +94,17 @@ function placeEnds(graph, { columnX, columnWidth }, width, height, place) {
   }
 }
 
-/** Which of two kinds stay in place when the view is zoomed. */
-export const fixedX = (kind) => kind === OUTPUT;
+/** Biases stand beside the names of their layers, those of no layer one above the other below the lowest. */
+function placeBiases(graph, { rowTop, rowHeight }, height, place) {
+  let y = height - BOTTOM - 6;
+  for (const i of graph.biasRows) {
+    const row = graph.layer[i];
+    place.x[i] = LEFT + 6;
+    place.y[i] = row < 0 ? (y -= 9) + 9 : rowTop[row] + rowHeight[row] / 2;
+    place.r[i] = 3;
+  }
+}
+
+/** Which kinds stay in place when the view is zoomed. */
+export const fixedX = (kind) => kind === OUTPUT || kind === BIAS;
 export const fixedY = (kind) => kind === OUTPUT || kind === TOKEN;

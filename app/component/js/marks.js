@@ -1,6 +1,6 @@
 /** Draws what stands on the stage: dots and diamonds, token chips, output bars, and labels where they fit. */
 
-import { ERROR, FEATURE, OUTPUT, TOKEN } from "./graph.js";
+import { BIAS, ERROR, FEATURE, OUTPUT, TOKEN } from "./graph.js";
 import { cut, percent, visible as seen } from "./text.js";
 import { mix } from "./theme.js";
 
@@ -60,6 +60,10 @@ export class Marks {
       [[0, -d], [d, 0], [0, d], [-d, 0]].forEach(([dx, dy]) => c.lineTo(x + dx, y + dy));
       c.closePath();
       c.fillStyle = o.fill ? mix(theme.bg, o.fill, 0.25 + 0.75 * o.weight) : theme.bg;
+    } else if (graph.kind[i] === BIAS) {
+      c.globalAlpha = o.alpha;
+      c.rect(x - r, y - r, 2 * r, 2 * r);
+      c.fillStyle = o.fill ? mix(theme.bg, o.fill, 0.28 + 0.72 * o.weight) : theme.bg;
     } else {
       c.globalAlpha = o.alpha;
       c.arc(x, y, r, 0, 2 * Math.PI);

@@ -1,6 +1,6 @@
 /** Draws the layers of the stage: the ground with its faint links, the selection's links, and the hovered node. */
 
-import { ERROR, FEATURE, OUTPUT, TOKEN } from "./graph.js";
+import { BIAS, OUTPUT, TOKEN } from "./graph.js";
 import { Marks } from "./marks.js";
 
 const BACKDROP = 1400; // links behind the graph: more is grey fog
@@ -28,7 +28,8 @@ export class Painter {
     const { graph } = this.view, worth = new Float32Array(graph.m);
     for (let e = 0; e < graph.m; e++) {
       const s = graph.source[e], t = graph.target[e];
-      const sink = graph.kind[s] === TOKEN && graph.position[s] === 0; // the first token feeds everything and hides it
+      // the first token and the biases feed everything and hide it
+      const sink = (graph.kind[s] === TOKEN && graph.position[s] === 0) || graph.kind[s] === BIAS;
       worth[e] = sink ? 0 : Math.abs(graph.share[e]) * (0.15 + graph.size[t] + (graph.kind[t] === OUTPUT ? 0.5 : 0));
     }
     this.backdrop = strongest(worth, BACKDROP);
@@ -122,7 +123,7 @@ export class Painter {
       }
       c.setLineDash([]);
       c.globalAlpha = 1;
-      if (graph.kind[i] !== FEATURE && graph.kind[i] !== ERROR) return;
+      if (graph.kind[i] === TOKEN || graph.kind[i] === OUTPUT) return;
       c.beginPath();
       c.arc(camera.screenX(i), camera.screenY(i), layout.r[i] * camera.dot + 4, 0, 2 * Math.PI);
       Object.assign(c, { lineWidth: 1.8, strokeStyle: theme.accent });

@@ -1,13 +1,14 @@
 /** The connections of the selected node: what it is, what its input is made of, and both lists by share. */
 
 import { el, toggle } from "./dom.js";
-import { ERROR, FEATURE, KIND_NAMES, OUTPUT, TOKEN } from "./graph.js";
+import { BIAS, ERROR, FEATURE, KIND_NAMES, OUTPUT, TOKEN } from "./graph.js";
 import { percent, signed, signedPercent } from "./text.js";
 
 const PAGE = 120; // rows put into a list at a time
 const WORTH_LISTING = 1e-3; // of influence over all paths
 const NO_LINKS = { // why a list is empty, by kind and side
   [`${TOKEN} Inputs`]: "A token has no inputs.", [`${ERROR} Inputs`]: "An error has no inputs: it is what no feature explains.",
+  [`${BIAS} Inputs`]: "A bias has no inputs: it is the same for every prompt with these patterns and norms.",
   [`${OUTPUT} Outputs`]: "This is an output.",
 };
 
@@ -55,10 +56,11 @@ export class Rail {
   #chips(i) {
     const { graph, pinned } = this.view, kind = graph.kind[i], texts = [[KIND_NAMES[kind]]];
     if (kind === FEATURE || kind === ERROR) texts.push([`layer ${graph.layer[i]}`]);
-    texts.push([`at “${graph.tokenAt(i)}” · ${graph.position[i]}`, "Token and position"]);
+    if (kind !== BIAS) texts.push([`at “${graph.tokenAt(i)}” · ${graph.position[i]}`, "Token and position"]);
     if (kind === FEATURE) texts.push([`#${graph.dictionary_index[i]}`, `Entry of ${graph.source_set}`]);
     if (kind === FEATURE && graph.activation[i] != null) texts.push([`activation ${graph.activation[i].toFixed(2)}`]);
     if (kind === OUTPUT && graph.probability[i] != null) texts.push([`p ${percent(graph.probability[i])}`]);
+    if (graph.remainder[i] != null) texts.push([`remainder ${percent(graph.remainder[i])}`, "What the effects into this node leave of its value, over the sum of their sizes"]);
     if (kind !== OUTPUT) texts.push([`influence ${percent(graph.influence[i])}`, "The chance that a walk back from the outputs, choosing inputs by share, visits this node"]);
     const chips = texts.map(([text, title]) => el("span.chip", { title }, text));
     return pinned.has(i) ? [...chips, el("span.chip.pinned", {}, "pinned")] : chips;
@@ -119,11 +121,11 @@ function whereabouts(graph, from, i) {
 
 /** Where the input of a node comes from, as a bar and in words. */
 function composition(graph, i) {
-  const part = { [FEATURE]: 0, [ERROR]: 0, [TOKEN]: 0 };
+  const part = { [FEATURE]: 0, [ERROR]: 0, [TOKEN]: 0, [BIAS]: 0 };
   for (const e of graph.inputs(i)) part[graph.kind[graph.source[e]]] += Math.abs(graph.share[e]);
-  const parts = [["feature", part[FEATURE]], ["error", part[ERROR]], ["token", part[TOKEN]], ["pruned", Math.max(0, 1 - graph.shown[i])]];
+  const parts = [["feature", part[FEATURE]], ["error", part[ERROR]], ["token", part[TOKEN]], ["bias", part[BIAS]], ["pruned", Math.max(0, 1 - graph.shown[i])]];
   const named = parts.filter(([, share]) => share > 0.004);
-  const plurals = { feature: "features", error: "errors", token: "tokens", pruned: "pruned away" };
+  const plurals = { feature: "features", error: "errors", token: "tokens", bias: "biases", pruned: "pruned away" };
   return [
     el("div.mixture", { title: "Where this node's input comes from; what was pruned away is known in sum only" },
       ...named.map(([kind, share]) => el(`i.${kind}`, { style: { width: `${100 * share}%` } }))),

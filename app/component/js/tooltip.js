@@ -30,7 +30,7 @@ export class Tooltip {
   #relation(i) {
     const { graph, related, selected, state } = this.view, value = related.of.get(i);
     if (value == null || i === selected) return null;
-    const way = graph.layer[i] < graph.layer[selected] ? "of the input of" : "of its input comes from";
+    const way = graph.depth[i] < graph.depth[selected] ? "of the input of" : "of its input comes from";
     const how = state.mode === "paths" ? "over all paths, " : "";
     return el("div.m", {}, el("b.num", { style: { color: `var(--${value > 0 ? "pos" : "neg"})` } }, signedPercent(value)), ` ${how}${way} “${graph.name(selected)}”`);
   }
