@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from tracer.replacement import ReplacementModel
 
@@ -60,14 +61,17 @@ def _one(layer: int, p: int, value_LPD: list[Tensor]) -> Tensor:
 
 
 def _dense(model: ReplacementModel, layer: int) -> dict[str, Tensor]:
-    part = model.transcoders.layers[layer]
-    found = {"W_enc": part.encoder.read(), "b_enc": part.encoder_bias.read(), "W_dec": part.decoder.read()}
-    found["b_dec"] = part.bias.read()
-    if part.threshold is not None:
-        found["threshold"] = part.threshold.read()
-    if part.skip is not None:  # stored by the two formats in opposite orientation
-        found["skip"] = part.skip.read() if model.transcoders.cross_layer else part.skip.read().T
-    return {name: value.float() for name, value in found.items()}
+    """The weights of one layer as they lie in the folder, their bypass to be applied as read @ skip."""
+    folder, cross_layer = model.transcoders.folder, model.transcoders.cross_layer
+    if cross_layer:
+        files = load_file(folder / f"W_enc_{layer}.safetensors") | load_file(folder / f"W_dec_{layer}.safetensors")
+        found = {name.removesuffix(f"_{layer}"): value.float() for name, value in files.items()}
+    else:
+        files = load_file(folder / f"layer_{layer}.safetensors")
+        found = {name.removeprefix("activation_function."): value.float() for name, value in files.items()}
+    if "W_skip" in found:  # stored by the two formats in opposite orientation
+        found["skip"] = found["W_skip"] if cross_layer else found["W_skip"].T
+    return found
 
 
 def _activations(weights: dict[str, Tensor], read_PD: Tensor) -> Tensor:
@@ -92,6 +96,13 @@ def _errors(model, weights, values, seen, keep_first_position) -> list[Tensor]:
     return errors
 
 
+def input_gradient(model: ReplacementModel, token_P: Tensor, vector_V: Tensor) -> Tensor:
+    """(P, D) gradient of a direction of the last logits in the token embeddings, with MLPs held fixed."""
+    with _detached(model) as seen:
+        seen["model"](token_P[None], use_cache=False)
+    return torch.autograd.grad(vector_V @ model.adapter.unembed_VD @ seen["final"][-1], seen["embed"])[0][0]
+
+
 @contextmanager
 def _detached(model: ReplacementModel) -> Iterator[dict]:
     """The real model with everything detached that is held fixed, and a leaf at each place a dictionary writes."""
@@ -99,38 +110,46 @@ def _detached(model: ReplacementModel) -> Iterator[dict]:
     seen = {"model": hf, "read": [], "written": [], "leaf": [], "final": None, "embed": None, "normed": {}}
     modelling = sys.modules[type(hf).__module__]
     eager, forwards = modelling.eager_attention_forward, {}
-    gemma = adapter.layout.norm_offset == 1
+    layout = adapter.layout
 
     def attention(module, query, key, value, mask, **options):
         pattern = eager(module, query, key, value, mask, **options)[1].detach()
-        wide = value.repeat_interleave(module.num_key_value_groups, 1)
+        wide = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
         return (pattern @ wide).transpose(1, 2).contiguous(), pattern
 
     def norm_forward(norm):
         def forward(x):
-            eps = norm.eps if gemma else norm.variance_epsilon
-            scaled = x * (x.pow(2).mean(-1, keepdim=True) + eps).rsqrt().detach()
-            seen["normed"][id(norm)] = (x, scaled)
-            return scaled * (norm.weight + adapter.layout.norm_offset)
+            moved = x - x.mean(-1, keepdim=True) if isinstance(norm, nn.LayerNorm) else x
+            eps = getattr(norm, "variance_epsilon", None) or norm.eps
+            scaled = moved * (moved.pow(2).mean(-1, keepdim=True) + eps).rsqrt().detach()
+            after = scaled * (norm.weight + type(norm).__name__.startswith("Gemma"))
+            if isinstance(norm, nn.LayerNorm):
+                scaled = after = after + norm.bias  # TransformerLens names the whole output `hook_normalized`
+            seen["normed"][norm] = (x, scaled, after)
+            return after
 
         return forward
 
-    def read(layer, block):
-        norm = block.get_submodule(adapter.layout.mlp_norm)
-        before, scaled = seen["normed"][id(norm)]
-        after = scaled * (norm.weight + adapter.layout.norm_offset)
-        return {"hook_resid_mid": before, "ln2.hook_normalized": scaled, "mlp.hook_in": after}[transcoders.read_hook][0]
+    def hear_input(module, args):
+        seen["normed"][module] = (args[0],) * 3
+
+    def read(block):
+        norm = block.get_submodule(layout.mlp_norm or layout.mlp)
+        before, scaled, after = seen["normed"][norm]
+        return {"ln2.hook_normalized": scaled, "mlp.hook_in": after}.get(transcoders.read_hook, before)[0]
 
     def write(layer, block):
         def hook(module, args, output):
-            x_PD = read(layer, block)
+            output, *rest = output if isinstance(output, tuple) else (output,)
+            x_PD = read(block)
             skip = _dense(model, layer).get("skip")
             leaf = torch.zeros_like(output, requires_grad=True)
             bypass = 0 if skip is None else (x_PD @ skip)[None]
             seen["read"].append(x_PD)
             seen["written"].append(output[0].detach())
             seen["leaf"].append(leaf)
-            return bypass + (output - bypass).detach() + leaf
+            written = bypass + (output - bypass).detach() + leaf
+            return (written, *rest) if rest else written
 
         return hook
 
@@ -139,14 +158,16 @@ def _detached(model: ReplacementModel) -> Iterator[dict]:
         return seen["embed"]
 
     handles = [hf.get_input_embeddings().register_forward_hook(embed)]
-    handles.append(hf.model.norm.register_forward_hook(lambda m, a, output: seen.__setitem__("final", output[0])))
-    norms = [m for name, m in hf.named_modules() if type(m).__name__.endswith("RMSNorm") and "self_attn" not in name]
-    for norm in norms:
-        forwards[norm] = norm.forward
-        norm.forward = norm_forward(norm)
+    final = hf.get_submodule(layout.final_norm)
+    handles.append(final.register_forward_hook(lambda m, a, output: seen.__setitem__("final", output[0])))
+    for name, norm in hf.named_modules():
+        if type(norm).__name__.endswith(("RMSNorm", "LayerNorm")) and layout.attention + "." not in name:
+            forwards[norm] = norm.forward
+            norm.forward = norm_forward(norm)
     for layer, block in enumerate(adapter.blocks):
-        post = adapter.layout.mlp_post_norm if transcoders.write_hook == "hook_mlp_out" else None
-        handles.append(block.get_submodule(post or adapter.layout.mlp).register_forward_hook(write(layer, block)))
+        handles.append(block.get_submodule(layout.mlp).register_forward_pre_hook(hear_input))
+        post = layout.mlp_post_norm if transcoders.write_hook == "hook_mlp_out" else None
+        handles.append(block.get_submodule(post or layout.mlp).register_forward_hook(write(layer, block)))
     setattr(modelling, "eager_attention_forward", attention)  # noqa: B010  pyright knows no such name of a module
     try:
         yield seen
