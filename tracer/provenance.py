@@ -1,6 +1,7 @@
 """Provenance: everything one needs to know to make a graph again, and what it cost."""
 
 import hashlib
+import os
 import platform
 import re
 import sys
@@ -40,11 +41,12 @@ def _version(package: str) -> str:
 
 
 def file_hashes(paths: Iterable[Path]) -> dict[str, str]:
-    """SHA-256 of these files by name; each file is read once as long as it does not change."""
-    found = {}
-    for path in sorted(paths):
+    """SHA-256 of these files by their path in the folder they share; a file is read once while it does not change."""
+    found, ordered = {}, sorted(paths)
+    shared = os.path.commonpath([path.parent for path in ordered]) if ordered else ""
+    for path in ordered:
         about = path.stat()
-        found[path.name] = _hash(path, about.st_size, about.st_mtime_ns)
+        found[path.relative_to(shared).as_posix()] = _hash(path, about.st_size, about.st_mtime_ns)
     return found
 
 
@@ -74,10 +76,10 @@ def model_files(folder: Path) -> list[Path]:
 def revision(folder: Path) -> str:
     """The commit of a folder inside the hub's cache, empty elsewhere.
 
-    >>> revision(Path("hub/models--a--b/snapshots/0123abc")), revision(Path("models/mine"))
+    >>> revision(Path("hub/models--a--b/snapshots/0123abc/layers")), revision(Path("models/mine"))
     ('0123abc', '')
     """
-    return folder.name if folder.parent.name == "snapshots" else ""
+    return next((at.name for at in (folder, *folder.parents) if at.parent.name == "snapshots"), "")
 
 
 def now_utc() -> str:

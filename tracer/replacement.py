@@ -107,6 +107,7 @@ class ReplacementModel:
                 f"{self.adapter.name} has {expected[0]} layers and width {expected[1]}. "
                 "Give the dictionary that was trained on this model."
             )
+        self.transcoders.check_model(self.adapter.name)
         self.adapter.check_read_hook(self.transcoders.read_hook)
 
     @property
