@@ -2,17 +2,20 @@
 
 import io
 import sys
-from dataclasses import asdict, fields
+from contextlib import nullcontext
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.config import Dict
 from cyclopts.validators import Number
 
-from app.terminal import Format, notes, print_rows, progress_bar
-from tracer.config import TraceConfig
-from tracer.errors import CircuitError, PatternError, PromptError
+from app.terminal import Format, log_on_stderr, notes, print_rows, progress_bar
+from ingest.export_formats import ExportFormat, format_of
+from tracer.config import PEER_SETTINGS, Dtype, TraceConfig
+from tracer.errors import CircuitError, PatternError, PromptError, UnsupportedModelError
 
 BAD_INPUT = 2  # exit code wherever one sentence says what was wrong
 
@@ -72,11 +75,21 @@ def demo(*, open_app: bool = True) -> None:
     run_demo(open_app=open_app and sys.stdout.isatty())
 
 
-@cli.command
+def peer_settings(app: App, commands: tuple[str, ...], arguments: Any) -> None:
+    """What `--like` stands for, as if from a configuration file: an option given on the command line goes before."""
+    for argument in arguments:
+        if argument.name == "--like" and argument.tokens:
+            peer = argument.tokens[-1].value
+            settings = PEER_SETTINGS.get(peer, {})  # cyclopts refuses another name
+            Dict(dict(settings), source=f"--like {peer}", use_commands_as_keys=False)(app, commands, arguments)
+
+
+@cli.command(config=peer_settings)
 def trace(
     *prompt: str,
     model: str,
     transcoders: str,
+    token_ids: Annotated[list[str], Parameter(negative=())] = [],  # noqa: B006 - cyclopts wants a list
     file: Path | None = None,
     out: Path | None = None,
     like: Literal["circuit-tracer"] | None = None,
@@ -88,21 +101,92 @@ def trace(
         prompt: Texts to trace.
         model: Folder of a Hugging Face model, or its name on the hub.
         transcoders: Folder of the model's transcoders, or their name on the hub.
-        file: A text file with one prompt a line, or .jsonl with objects {"text", "slug"?, "roles"?}.
-        out: With one prompt the folder of its graph; with more, one that receives a folder per graph (default: graphs),
-            where what was traced before with the same settings is kept.
-        like: Use another tool's settings where ours differ by default.
+        token_ids: A prompt as token ids, taken as they are, such as 2,17,5; may be repeated.
+        file: A text file with one prompt a line, or .jsonl with objects {"text" or "token_ids", "slug"?, "roles"?}.
+        out: For a single prompt given here, the folder that becomes its graph, replacing one that is there. For
+            several, and always with --file, a folder that receives a folder per graph (default: graphs); what was
+            traced there before with the same settings, model and dictionary is kept.
+        like: Another tool's settings where ours differ by default; options given here go before.
     """
-    from app.trace import read_prompts, trace_prompts
+    from app.trace import graph_folders, read_prompts, trace_prompts
 
-    prompts = read_prompts(prompt, file)
+    prompts = read_prompts(prompt, file, token_ids)
     settings = config or TraceConfig()
-    if like:
-        settings = settings_like(like, settings)
-    with progress_bar() as progress:
-        failed = trace_prompts(prompts, model, transcoders, settings, out, progress, say=_say)
+    single = out is not None and file is None and len(prompts) == 1
+    folders = [out] if single else graph_folders(prompts, model, transcoders, settings, out or Path("graphs"))
+    with progress_bar() as progress, log_on_stderr("tracer") if settings.verbose else nullcontext():
+        failed = trace_prompts(
+            prompts, folders, model, transcoders, settings, progress, say=_say, resume=not single
+        )  # fmt: skip
     if failed:
         raise PromptError(f"{failed} of {len(prompts)} prompts could not be traced; the reasons stand above.")
+
+
+@cli.command
+def check(
+    model: str,
+    *,
+    transcoders: str | None = None,
+    device: str = "auto",
+    dtype: Dtype = "float32",
+    format: Format = "table",
+) -> None:
+    """Look whether a model, and a feature dictionary for it, are what attribution needs, and say what was seen.
+
+    Args:
+        model: Folder of a Hugging Face model, or its name on the hub.
+        transcoders: Folder of the model's transcoders, or their name on the hub.
+        device: Where tensors live: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
+        dtype: Number format of the computation.
+        format: How rows are printed, one a check.
+    """
+    from tracer.check import check as check_model
+
+    found = check_model(model, transcoders, device=device, dtype=dtype)
+    print_rows(["passed", "name", "seen"], [asdict(each) for each in found], format)
+    failed = [each for each in found if not each.passed]
+    if failed:
+        raise UnsupportedModelError(
+            f"{model}: {len(failed)} of {len(found)} checks failed, the first that {failed[0].name} "
+            f"({failed[0].seen}). Graphs of it would not be right; what was seen stands above."
+        )
+
+
+@cli.command
+def show(graph: str, *, n: Annotated[int, Parameter(validator=Number(gte=1))] = 10, format: Format = "table") -> None:
+    """Print the top of a graph: prompt, scores, outputs, features, direct effects on the first output, paths.
+
+    Args:
+        graph: A traced graph's folder, a graph file that `ingest` reads, or the graph_id of one in the library.
+        n: How many of each to print.
+        format: How they are printed.
+    """
+    from app.show import print_graph
+    from ingest.library import default_library
+    from ingest.load import find_graph
+
+    print_graph(find_graph(graph, default_library()), n, format)
+
+
+@cli.command
+def export(graph: str, *, out: Path, format: ExportFormat | None = None, whole: bool = False) -> None:
+    """Write a graph in the format of another tool; needs no database.
+
+    Args:
+        graph: A traced graph's folder, a graph file that `ingest` reads, or the graph_id of one in the library.
+        out: The file to write, for csv and parquet the folder; one that is there is replaced.
+        format: json (circuit-tracer, Neuronpedia), npz (arrays), graphml, csv (nodes and edges), parquet (a saved
+            graph); by the ending of --out if not given.
+        whole: All nodes and direct effects instead of the pruned graph; npz and parquet always have all.
+    """
+    from ingest.library import default_library
+    from ingest.load import find_graph
+    from ingest.writers import write_graph
+
+    chosen = format or format_of(out)
+    found = find_graph(graph, default_library())
+    write_graph(found, out, chosen, whole)
+    _say(f"{out}: {chosen} of graph {found.graph_id} ({found.metadata.slug})")
 
 
 @cli.command
@@ -293,14 +377,6 @@ def reset(*, yes: bool = False) -> None:
             return _say("Nothing was deleted.")
     LocalServer().reset()
     _say("The local database is empty. `throughline ingest` fills it again from graph files.")
-
-
-def settings_like(peer: str, chosen: TraceConfig) -> TraceConfig:
-    """The peer's settings, with everything that was chosen away from our defaults."""
-    default = TraceConfig()
-    changes = {field.name: getattr(chosen, field.name) for field in fields(TraceConfig)}
-    changes = {name: value for name, value in changes.items() if value != getattr(default, name)}
-    return TraceConfig.like(peer, **changes)
 
 
 def _store(progress: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from rich.console import Console
+from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -24,8 +26,7 @@ notes = Console(stderr=True, highlight=False)
 def print_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], format: Format) -> None:
     """Write rows to stdout: a table for people, a JSON list, or CSV with nested values as JSON."""
     if format == "json":
-        json.dump(_finite(rows), sys.stdout, indent=1, ensure_ascii=False, default=str)
-        sys.stdout.write("\n")
+        print_json(rows)
     elif format == "csv":
         writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
@@ -34,6 +35,26 @@ def print_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], format: F
         # nobody reads folded cells in a file or a pipe
         width = None if sys.stdout.isatty() else 1000
         Console(highlight=False, width=width).print(_table(columns, rows))
+
+
+def print_json(value: Any) -> None:
+    """Write a value to stdout as JSON, with null for what JSON has no number for."""
+    json.dump(_finite(value), sys.stdout, indent=1, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")
+
+
+@contextmanager
+def log_on_stderr(name: str) -> Iterator[None]:
+    """Show what is said on this log, above the progress bars."""
+    log, handler = logging.getLogger(name), RichHandler(console=notes, show_path=False, omit_repeated_times=False)
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
 
 
 @contextmanager

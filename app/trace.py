@@ -2,36 +2,45 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from app.terminal import ProgressCallback
 from tracer.config import TraceConfig
-from tracer.errors import CircuitError, PromptError
-from tracer.graph import METADATA_FILE
+from tracer.errors import CircuitError, GraphFormatError, PromptError
+from tracer.graph import METADATA_FILE, read_metadata
+from tracer.provenance import same_files
+from tracer.schema import slug_of
+
+SAME_RESULT = ("verbose", "device")  # settings that do not ask for another graph
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text to trace."""
+    """A text to trace, or token ids."""
 
     text: str
     """What the model reads."""
     slug: str
-    """Short name for people."""
+    """Short name for people; made from the text if empty."""
     roles: dict[str, str] = field(default_factory=dict)
     """Known parts of the prompt, e.g. {"city": "Dallas"}."""
+    token_ids: tuple[int, ...] = ()
+    """Read instead of the text where given."""
 
 
-def read_prompts(texts: Sequence[str], file: Path | None) -> list[Prompt]:
-    """The prompts given as texts and in a file: a prompt a line, or .jsonl with {"text", "slug"?, "roles"?}.
+def read_prompts(texts: Sequence[str], file: Path | None, token_ids: Sequence[str] = ()) -> list[Prompt]:
+    """The prompts given as texts, as token ids such as `2,17,5`, and in a file.
+
+    Args:
+        file: A prompt a line, or .jsonl with {"text" or "token_ids", "slug"?, "roles"?}.
 
     Raises:
         PromptError: There is none, or the file cannot be read.
     """
     prompts = [Prompt(text, slug_of(text)) for text in texts]
+    prompts += [Prompt("", "", token_ids=_ids_from_text(text)) for text in token_ids]
     if file is not None:
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
@@ -44,41 +53,51 @@ def read_prompts(texts: Sequence[str], file: Path | None) -> list[Prompt]:
             if line.strip()
         ]
     if not prompts:
-        raise PromptError("no prompt was given; expected a text or --file with one prompt a line. Give at least one.")
+        raise PromptError(
+            "no prompt was given; expected a text, --token-ids, or --file with one prompt a line. Give at least one."
+        )
     return prompts
 
 
-def slug_of(text: str) -> str:
-    """A short name made of the first words of a text.
-
-    >>> slug_of("Fact: the capital of the state containing Dallas is")
-    'fact-the-capital-of-the-state-containing-dallas-is'
-    """
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "prompt"
+def graph_folders(
+    prompts: Sequence[Prompt], model: str, transcoders: str, config: TraceConfig, parent: Path
+) -> list[Path]:
+    """A folder for each prompt's graph below `parent`, named after the prompt and everything that was asked."""
+    settings = {name: value for name, value in asdict(config).items() if name not in SAME_RESULT}
+    asked = json.dumps([model, transcoders, settings], sort_keys=True)
+    return [
+        parent / f"{slug_of(prompt.slug or _ids_text(prompt))}-{_short_hash(asked + prompt.text + _ids_text(prompt))}"
+        for prompt in prompts
+    ]
 
 
 def trace_prompts(
     prompts: Sequence[Prompt],
+    folders: Sequence[Path],
     model: str,
     transcoders: str,
     config: TraceConfig,
-    out: Path | None,
     progress: ProgressCallback,
     say: Callable[[str], None],
+    resume: bool = True,
 ) -> int:
-    """Trace each prompt and save its graph; returns how many could not be traced.
+    """Trace each prompt and save its graph into its folder; returns how many could not be traced.
 
     Args:
-        out: With one prompt the folder of its graph, which is replaced; with more the folder that receives one folder
-            each, named after prompt and settings; what is there already is kept. `graphs` if not given.
+        folders: As `graph_folders` names them, or any.
+        resume: A graph that stands in its folder is kept where model and dictionary have not changed since.
+
+    Raises:
+        CircuitError: The model cannot be loaded, or the only prompt cannot be traced.
     """
-    folders = _folders(prompts, model, transcoders, config, out)
     todo = []
     for prompt, folder in zip(prompts, folders, strict=True):
-        if folder != out and (folder / METADATA_FILE).exists():  # a folder of ours is named after what was asked
-            say(f"{folder}: traced before with these settings, kept")
-        else:
-            todo.append((prompt, folder))
+        if resume and (folder / METADATA_FILE).exists():
+            if _is_current(folder, model, transcoders):
+                say(f"{folder}: traced before with these settings, kept")
+                continue
+            say(f"{folder}: traced before, and model or dictionary have changed since; traced again")
+        todo.append((prompt, folder))
     if not todo:
         return 0
     import tracer
@@ -87,13 +106,16 @@ def trace_prompts(
     failed = 0
     for done, (prompt, folder) in enumerate(todo):
         progress(done, len(todo), "tracing prompts")
+        read = prompt.token_ids or prompt.text
         try:
-            graph = tracer.attribute(prompt.text, replacement, config, slug=prompt.slug, roles=prompt.roles)
+            graph = tracer.attribute(
+                read, replacement, config, slug=prompt.slug, roles=prompt.roles, progress=progress
+            )  # fmt: skip
         except CircuitError as error:
             if len(prompts) == 1:
                 raise
             failed += 1
-            say(f"{prompt.slug}: {error}")
+            say(f"{prompt.slug or _ids_text(prompt)}: {error}")
             continue
         graph.save(str(folder))
         say(f"{folder}: {len(graph.nodes)} nodes, {len(graph.edges)} edges, graph_id {graph.graph_id}")
@@ -101,27 +123,47 @@ def trace_prompts(
     return failed
 
 
-def _folders(
-    prompts: Sequence[Prompt], model: str, transcoders: str, config: TraceConfig, out: Path | None
-) -> list[Path]:
-    if out is not None and len(prompts) == 1:
-        return [out]
-    settings = json.dumps([model, transcoders, asdict(config)], sort_keys=True)
-    parent = out or Path("graphs")
-    return [
-        parent / f"{slug_of(prompt.slug)}-{hashlib.sha256((settings + prompt.text).encode()).hexdigest()[:8]}"
-        for prompt in prompts
-    ]
+def _is_current(folder: Path, model: str, transcoders: str) -> bool:
+    """Whether the graph in this folder was traced with the files that are there now."""
+    try:
+        made = read_metadata(str(folder))["provenance"]
+        return same_files(made["model"]["files"], model) and same_files(made["dictionary"]["files"], transcoders)
+    except (GraphFormatError, KeyError, TypeError):
+        return False
+
+
+def _ids_from_text(text: str) -> tuple[int, ...]:
+    try:
+        ids = tuple(int(part) for part in text.replace(",", " ").split())
+    except ValueError:
+        ids = ()
+    if not ids:
+        raise PromptError(
+            f"--token-ids {text!r} are no token ids; expected numbers with commas between them, such as 2,17,5. "
+            "Correct them, or give the prompt as a text."
+        )
+    return ids
+
+
+def _ids_text(prompt: Prompt) -> str:
+    return "-".join(map(str, prompt.token_ids))
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _from_json(line: str, where: str) -> Prompt:
     try:
         row = json.loads(line)
-        text, slug, roles = row["text"], row.get("slug") or "", row.get("roles") or {}
+        token_ids, slug, roles = row.get("token_ids") or (), row.get("slug") or "", row.get("roles") or {}
+        text = "" if token_ids else row["text"]
         if not all(isinstance(each, str) for each in (text, slug, *roles.keys(), *roles.values())):
+            raise TypeError
+        if not all(isinstance(each, int) and not isinstance(each, bool) for each in token_ids):
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise PromptError(
             f'{where}: {line[:60]!r} is no prompt; expected an object such as {{"text": "Fact: ..."}}. Correct it.'
         ) from None
-    return Prompt(text, slug or slug_of(text), roles)
+    return Prompt(text, slug or (slug_of(text) if text else ""), roles, tuple(token_ids))

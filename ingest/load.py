@@ -58,6 +58,23 @@ def ingest_paths(
         progress(len(found), len(found), "loaded")
 
 
+def find_graph(name: str, library: Library) -> AttributionGraph:
+    """The graph that a user means: a saved graph, a graph file, a folder with one graph below it, or a graph_id.
+
+    Raises:
+        GraphFormatError: There is none, there are several, or it cannot be read.
+    """
+    path = Path(name)
+    if not path.exists() and name in library.ids():
+        return library.load(name)
+    places = graph_places(path)
+    if len(places) > 1 and not (path / METADATA_FILE).exists():
+        raise GraphFormatError(
+            f"{name}: {len(places)} graphs are below this folder; expected one. Name one of them, such as {places[0]}."
+        )
+    return read_graph(path if len(places) != 1 else places[0])
+
+
 def keep_graph(
     graph: AttributionGraph, store: GraphStore, library: Library
 ) -> Literal["ingested", "updated", "unchanged"]:

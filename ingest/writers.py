@@ -10,18 +10,16 @@ from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import IO, Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from tracer.errors import SettingError
+from ingest.export_formats import ExportFormat
 from tracer.graph import AttributionGraph
 from tracer.influence import cumulative_shares
 from tracer.schema import NodeKind
 
-ExportFormat = Literal["json", "npz", "graphml", "csv", "parquet"]
-ENDINGS: dict[str, ExportFormat] = {".json": "json", ".json.gz": "json", ".npz": "npz", ".graphml": "graphml"}
 WHOLE: tuple[ExportFormat, ...] = ("npz", "parquet")  # formats that say themselves what pruning left
 FEATURE_TYPES = {  # the format has one name for features of per-layer and of cross-layer transcoders
     NodeKind.FEATURE: "cross layer transcoder",
@@ -53,24 +51,6 @@ def write_graph(graph: AttributionGraph, path: Path, format: ExportFormat, whole
         "parquet": lambda graph, path: graph.save(str(path)),
     }
     writers[format](graph if whole or format in WHOLE else graph.pruned(), path)
-
-
-def format_of(path: Path) -> ExportFormat:
-    """The format that a file name asks for by its ending.
-
-    >>> format_of(Path("austin.json.gz"))
-    'json'
-
-    Raises:
-        SettingError: None has this ending.
-    """
-    for ending, format in ENDINGS.items():
-        if path.name.lower().endswith(ending):
-            return format
-    raise SettingError(
-        f"{path.name!r} does not say in which format to write; expected an ending of {', '.join(ENDINGS)}. "
-        f"Rename it, or choose with --format one of {', '.join(get_args(ExportFormat))}."
-    )
 
 
 def write_json(graph: AttributionGraph, path: Path) -> None:

@@ -1,15 +1,18 @@
 """The command line: bad input is one sentence and exit code 2, an interrupt says what it leaves."""
 
 import json
+import shutil
 
 import pytest
 
-from app.cli import main, settings_like
+import app.trace
+from app.cli import main
 from app.roles import read_roles
 from app.trace import read_prompts
-from tracer.config import TraceConfig
+from tests.ingest.made_graphs import make_graph
 from tracer.demo import CLT_DIR, MODEL_DIR
 from tracer.errors import PatternError, PromptError
+from tracer.graph import AttributionGraph, read_metadata
 
 TRACE = ["trace", "--model", str(MODEL_DIR), "--transcoders", str(CLT_DIR)]
 
@@ -21,6 +24,12 @@ TRACE = ["trace", "--model", str(MODEL_DIR), "--transcoders", str(CLT_DIR)]
         ([*TRACE, ""], "the prompt is empty"),
         ([*TRACE, "Fact: " * 100], "tokens; throughline-demo can read 64"),
         (TRACE, "no prompt was given"),
+        ([*TRACE, "--token-ids", "2,x"], "are no token ids; expected numbers"),
+        ([*TRACE, "--token-ids", "2,99999"], "token id 99999 at position 1 is out of range"),
+        ([*TRACE, "--like", "another", "x"], "--like"),
+        (["check", "nowhere"], "'nowhere': no such folder"),
+        (["show", "nowhere"], "nowhere: nothing is there"),
+        (["export", "nowhere", "--out", "x.txt"], "does not say in which format"),
         (["query", "nosuch"], "there is no query 'nosuch'"),
         (["query", "strongest_sources", "--param", "graph_id"], "has no value"),
         (["circuits", "a -> b", "--limit", "0"], "limit"),
@@ -81,6 +90,105 @@ def test_roles_of_another_form_are_refused(tmp_path):
         read_roles(tmp_path / "roles.json")
 
 
-def test_a_peers_settings_keep_what_was_chosen():
-    chosen = settings_like("circuit-tracer", TraceConfig(max_n_logits=3))
-    assert (chosen.keep_errors, chosen.keep_first_position, chosen.max_n_logits) == (False, False, 3)
+@pytest.fixture
+def asked(monkeypatch):
+    """The settings with which the command line asks for a trace."""
+    seen = []
+    monkeypatch.setattr(app.trace, "trace_prompts", lambda *args, **_: seen.append(args[4]) or 0)
+    return seen
+
+
+def test_a_peers_settings_give_way_to_what_was_chosen_also_where_that_is_our_default(asked):
+    for words in ([], ["--keep-errors", "--max-n-logits", "3"], ["--no-keep-errors"]):
+        with pytest.raises(SystemExit) as left:
+            main([*TRACE, "--like", "circuit-tracer", *words, "x"])
+        assert left.value.code == 0
+    plain, chosen, same = asked
+    assert (plain.keep_errors, plain.keep_first_position, plain.max_n_logits) == (False, False, 10)
+    assert (chosen.keep_errors, chosen.keep_first_position, chosen.max_n_logits) == (True, False, 3)
+    assert same == plain
+
+
+def test_a_graph_is_traced_again_when_the_model_at_its_place_has_changed(tmp_path, capsys):
+    for name, place in (("model", MODEL_DIR), ("clt", CLT_DIR)):
+        shutil.copytree(place, tmp_path / name)
+    file = tmp_path / "prompts.txt"
+    file.write_text("Fact: the capital of the state containing Dallas is")
+    words = ["trace", "--model", str(tmp_path / "model"), "--transcoders", str(tmp_path / "clt")]
+    for change, expected in ((False, ["graph_id"]), (False, ["kept"]), (True, ["changed since", "graph_id"])):
+        if change:
+            with (tmp_path / "model" / "config.json").open("a") as out:
+                out.write("\n")
+        with pytest.raises(SystemExit):
+            main([*words, "--file", str(file), "--out", str(tmp_path / "out")])
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == len(expected) and all(text in line for text, line in zip(expected, lines, strict=True))
+    assert len(list((tmp_path / "out").iterdir())) == 1  # one prompt in a file is a folder below all the same
+
+
+def test_token_ids_are_traced_as_they_are(tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([*TRACE, "--token-ids", "2,17,5", "--out", str(tmp_path / "g")])
+    assert left.value.code == 0, capsys.readouterr().err
+    assert read_metadata(str(tmp_path / "g"))["provenance"]["token_ids"] == [2, 17, 5]
+
+
+def test_verbose_says_what_is_being_done(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([*TRACE, "--token-ids", "2,17,5", "--out", str(tmp_path / "g"), "--verbose"])
+    assert "active features" in capsys.readouterr().err
+
+
+def test_check_prints_what_was_seen_and_leaves_with_2_where_something_fails(tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["check", str(MODEL_DIR), "--transcoders", str(CLT_DIR), "--format", "json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert left.value.code == 0 and all(row["passed"] for row in rows)
+    assert any("attention rows sum to 1" in row["name"] for row in rows)
+    shutil.copytree(CLT_DIR, tmp_path / "clt")
+    config = tmp_path / "clt" / "config.yaml"
+    config.write_text(config.read_text().replace("mlp.hook_in", "hook_resid_mid").replace("ln2.hook_normalized", "x"))
+    with pytest.raises(SystemExit) as left:
+        main(["check", str(MODEL_DIR), "--transcoders", str(tmp_path / "clt")])
+    assert left.value.code == 2 and "expected" in capsys.readouterr().err
+
+
+def test_show_prints_the_top_of_a_graph(tmp_path, capsys):
+    graph = make_graph(1)
+    graph.save(str(tmp_path / "g"))
+    for words in (["--format", "table"], ["--format", "json"], ["--format", "csv"]):
+        with pytest.raises(SystemExit) as left:
+            main(["show", str(tmp_path / "g"), "--n", "3", *words])
+        assert left.value.code == 0
+        printed = capsys.readouterr().out
+        if words[1] == "json":
+            top = json.loads(printed)
+            into = graph.edges.target == graph.row_of(top["outputs"][0]["node_id"])
+            assert abs(top["edges_into"][0]["effect"]) == abs(graph.edges.effect[into]).max()
+            influence = graph.nodes.loc[graph.nodes["kind"] == "feature", "influence"]
+            assert [row["influence"] for row in top["features"]] == influence.nlargest(3).tolist()
+            assert top["outputs"][0]["probability"] == graph.nodes["probability"].max()
+            assert len(top["paths"]) == 3 and top["paths"][0]["strength"] >= top["paths"][1]["strength"]
+        elif words[1] == "csv":
+            assert printed.splitlines()[0] == "part,rank,text,node_id,measure,value" and "path,3," in printed
+        else:
+            assert graph.metadata.prompt in printed and graph.graph_id in printed and "replacement score" in printed
+
+
+def test_a_folder_with_one_graph_below_is_that_graph_and_with_two_is_refused(tmp_path, capsys):
+    make_graph(1).save(str(tmp_path / "one"))
+    with pytest.raises(SystemExit) as left:
+        main(["export", str(tmp_path), "--out", str(tmp_path / "out" / "g"), "--format", "parquet"])
+    assert left.value.code == 0
+    assert AttributionGraph.load(str(tmp_path / "out" / "g")).graph_id == make_graph(1).graph_id
+    with pytest.raises(SystemExit) as left:
+        main(["show", str(tmp_path)])
+    assert left.value.code == 2 and "2 graphs are below" in capsys.readouterr().err
+
+
+def test_a_graph_is_also_named_by_its_id_in_the_library(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("THROUGHLINE_LIBRARY", str(tmp_path))
+    make_graph(1).save(str(tmp_path / make_graph(1).graph_id))
+    with pytest.raises(SystemExit) as left:
+        main(["show", make_graph(1).graph_id])
+    assert left.value.code == 0 and make_graph(1).metadata.prompt in capsys.readouterr().out

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
+from ingest.export_formats import format_of
 from ingest.readers import read_graph_file
 from ingest.writers import write_graph, write_json
 from tests.ingest.made_graphs import make_graph
@@ -204,8 +205,6 @@ def full_disk(graph):
 
 
 def test_a_file_name_without_a_format_is_refused():
-    from ingest.writers import format_of
-
     assert format_of(Path("x.NPZ")) == "npz"
     with pytest.raises(SettingError, match="does not say in which format"):
         format_of(Path("x.txt"))

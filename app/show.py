@@ -1,0 +1,129 @@
+"""`throughline show`: the top of one graph in the terminal."""
+
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from app.circuits_report import node_name, path_text
+from app.terminal import Format, print_json, print_rows
+from circuits.paths import Path, strongest_paths
+from tracer.display import top_nodes
+from tracer.graph import AttributionGraph
+from tracer.schema import NodeKind
+
+OUTPUT, FEATURE, EDGE = "probability", "influence", "effect"
+CSV_COLUMNS = ["part", "rank", "text", "node_id", "measure", "value"]
+
+
+def print_graph(graph: AttributionGraph, n: int, format: Format) -> None:
+    """Print what a graph is of, and the n outputs, features, edges into the first output and paths that lead."""
+    top = top_of(graph, n)
+    if format == "json":
+        return print_json(top)
+    if format == "csv":
+        return print_rows(CSV_COLUMNS, _flat_rows(top), "csv")
+    console = Console(highlight=False)
+    for line in _head(graph):
+        console.print(Text(line), soft_wrap=True)
+    first = top["outputs"][0]["text"] if top["outputs"] else ""
+    parts = {
+        "Outputs": ("outputs", ["text", "probability", "node_id"]),
+        "Most influential features": ("features", ["text", "activation", "influence", "node_id"]),
+        f"Strongest direct effects on {first!r}": ("edges_into", ["text", "effect", "share", "node_id"]),
+    }
+    for title, (name, columns) in parts.items():
+        if top[name]:
+            console.print(Text(f"\n{title}", "bold"))
+            print_rows(columns, top[name], "table")
+    if top["paths"]:
+        console.print(Text("\nStrongest indirect paths from a token to an output", "bold"))
+    for path in top["paths"]:
+        console.print(Text(path_text(path)), soft_wrap=True)
+
+
+def top_of(graph: AttributionGraph, n: int) -> dict[str, Any]:
+    """The same as plain data: what the graph is of, and its n leading outputs, features, edges and paths."""
+    about = graph.metadata
+    names = ("slug", "prompt", "model", "source_set", "origin", "target", "complete")
+    scores = ("replacement_score", "completeness_score")
+    outputs = top_nodes(graph, NodeKind.LOGIT, n)
+    return {
+        "graph_id": graph.graph_id,
+        **{name: getattr(about, name) for name in (*names, *scores)},
+        "tokens": list(about.tokens),
+        "nodes": len(graph.nodes),
+        "edges": len(graph.edges),
+        "kept_nodes": int(graph.nodes["kept"].sum()),
+        "kept_edges": int(graph.edges.kept.sum()),
+        "outputs": [_node(node) | {OUTPUT: node[OUTPUT]} for node in outputs],
+        "features": [
+            _node(node) | {"activation": node["activation"], FEATURE: node[FEATURE]}
+            for node in top_nodes(graph, NodeKind.FEATURE, n)
+        ],
+        "edges_into": _edges_into(graph, outputs[0]["node_id"], n) if outputs else [],
+        "paths": [_path(graph, path) for path in _paths(graph, n)],
+    }
+
+
+def _edges_into(graph: AttributionGraph, node_id: str, n: int) -> list[dict[str, Any]]:
+    edges = graph.edges
+    into = np.flatnonzero(edges.target == graph.row_of(node_id))
+    strongest = into[np.argsort(-np.abs(edges.effect[into]), kind="stable")[:n]]
+    return [
+        _node(graph.nodes.iloc[source].to_dict()) | {EDGE: effect, "share": share}
+        for source, effect, share in zip(
+            *(getattr(edges, name)[strongest].tolist() for name in ("source", "effect", "share")), strict=True
+        )
+    ]
+
+
+def _paths(graph: AttributionGraph, n: int) -> list[Path]:
+    ends = [np.arange(at.start, at.stop) for at in (graph.slice_of(NodeKind.TOKEN), graph.slice_of(NodeKind.LOGIT))]
+    if not all(len(rows) for rows in ends):
+        return []
+    return strongest_paths(graph, ends, n, min_hops=2)  # a single hop is an edge, which is listed above
+
+
+def _node(node: dict[str, Any]) -> dict[str, Any]:
+    return {"text": node_name(node), **{name: node[name] for name in ("node_id", "kind", "layer", "position")}}
+
+
+def _path(graph: AttributionGraph, path: Path) -> dict[str, Any]:
+    columns = ["node_id", "kind", "label", "layer", "position"]
+    return {
+        "strength": path.strength,
+        "nodes": graph.nodes.iloc[list(path.rows)][columns].to_dict("records"),
+        "edges": [{"effect": effect, "share": share} for effect, share in zip(path.effects, path.shares, strict=True)],
+    }
+
+
+def _flat_rows(top: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every part in the same columns, for a spreadsheet."""
+    parts = {"output": ("outputs", OUTPUT), "feature": ("features", FEATURE), "edge": ("edges_into", EDGE)}
+    rows = [
+        {"part": part, "rank": rank, "text": row["text"], "node_id": row["node_id"], "measure": by, "value": row[by]}
+        for part, (name, by) in parts.items()
+        for rank, row in enumerate(top[name], start=1)
+    ]
+    rows += [
+        {"part": "path", "rank": rank, "text": " -> ".join(node_name(node) for node in path["nodes"]),
+         "node_id": " ".join(node["node_id"] for node in path["nodes"]), "measure": "strength",
+         "value": path["strength"]}
+        for rank, path in enumerate(top["paths"], start=1)
+    ]  # fmt: skip
+    return rows
+
+
+def _head(graph: AttributionGraph) -> list[str]:
+    about = graph.metadata
+    scores = {"replacement score": about.replacement_score, "completeness score": about.completeness_score}
+    told = [f"{name} {value:.3f}" for name, value in scores.items() if value is not None]
+    return [
+        about.prompt,
+        f"graph_id {graph.graph_id}, {about.model}, {about.source_set}, computed by {about.origin}",
+        f"{len(graph.nodes):,} nodes and {len(graph.edges):,} direct effects, pruned to "
+        f"{int(graph.nodes['kept'].sum()):,} and {int(graph.edges.kept.sum()):,}",
+        *([", ".join(told)] if told else []),
+    ]
