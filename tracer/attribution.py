@@ -8,7 +8,7 @@
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -17,26 +17,37 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from tracer.config import TraceConfig
-from tracer.graph import AttributionGraph, GraphMetadata
+from tracer.config import COST_SETTINGS, TARGET_SETTINGS, TraceConfig
+from tracer.graph import AttributionGraph, GraphMetadata, weights_of
 from tracer.influence import prune, scores
 from tracer.labels import Labels
 from tracer.ledger import Ledger, ledger_of
-from tracer.prompt import encode_prompt, prompt_text, token_id, token_text
-from tracer.provenance import Stopwatch, file_hashes, model_files, now_utc, peak_memory_mb, revision, versions
+from tracer.prompt import Prompt, encode_answer, encode_prompt, prompt_text, token_text
+from tracer.provenance import (
+    Stopwatch,
+    file_hashes,
+    fingerprint,
+    model_files,
+    now_utc,
+    peak_memory_mb,
+    revision,
+    versions,
+)
 from tracer.replacement import LocalReplacement, Progress, ReplacementModel
 from tracer.rows import FoundEdges, trace_rows
 from tracer.schema import NodeKind, node_id, slug_of
-from tracer.targets import OutputTargets, output_targets
+from tracer.targets import Asked, OutputTargets, ask, find
 
 log = logging.getLogger("tracer")
+TRACE_VERSION = 2  # raised when the same inputs give another graph than before
 
 
 def attribute(
-    prompt: str | Sequence[int],
+    prompt: Prompt,
     model: ReplacementModel,
     config: TraceConfig | None = None,
     *,
+    directions: Mapping[str, Any] | None = None,
     slug: str = "",
     roles: dict[str, str] | None = None,
     progress: Progress | None = None,
@@ -44,35 +55,41 @@ def attribute(
     """The attribution graph of one prompt: what writes how much into which feature and output, exactly.
 
     Args:
-        prompt: A text, or token ids that are taken as they are.
+        prompt: A text, token ids that are taken as they are, or messages that the tokenizer's chat template renders.
         model: As `tracer.load` gives it; it decides device and number format.
         config: Choices and limits; defaults if not given.
+        directions: Directions to explain beside the tokens of `config.target_tokens`: names and (D,) vectors, read from
+            the output of the final norm at `config.target_position`. A probe, or any mix of unembedding rows.
         slug: Short name for people; made from the prompt if empty.
         roles: Known parts of the prompt, e.g. {"city": "Dallas"}.
         progress: Told (done, total, what) as work goes on.
 
     Raises:
-        PromptError: The prompt or a target token cannot be traced.
+        PromptError: The prompt or a target cannot be traced.
         UnsupportedModelError: The model computes NaN on this prompt.
         DictionaryError: The dictionary's weights or labels are damaged.
+        SettingError: The memory does not suffice.
     """
     watch, config = Stopwatch(), config or TraceConfig()
-    token_P = encode_prompt(prompt, model.adapter)
-    for text in config.target_tokens:
-        token_id(text, model.adapter)
+    token_P = encode_prompt(prompt, model.adapter, chat=config.chat)
+    answer = encode_answer(config.answer, token_P, model.adapter) if config.answer else []
+    asked = ask(config, model.adapter, model.transcoders, token_P, answer, directions)
+    text = prompt_text(prompt, token_P, model.adapter, chat=config.chat)
     labels = Labels.read(model.transcoders.folder)
+    if answer:
+        token_P = torch.cat([token_P, token_P.new_tensor(answer[:-1])])
 
     local = model.linearise(token_P, config.keep_first_position, progress)
-    outputs = output_targets(model.adapter, local.forward.logits_PV, config)
+    targets = find(asked, model.adapter, local, config)
     ledger = ledger_of(local) if config.bias_nodes else None
     if config.verbose:
-        log.info("%d tokens, %d active features, %d outputs", local.n_pos, len(local.features), len(outputs.token_K))
-    found, selected_A = trace_rows(local, outputs, config, progress, ledger)
+        log.info("%d tokens, %d active features, %d outputs", local.n_pos, len(local.features), len(targets))
+    found, selected_A = trace_rows(local, targets, config, progress, ledger)
 
-    nodes, place = _nodes(model, local, outputs, ledger, selected_A, labels)
-    nodes["remainder"] = _remainders(local, outputs, found, selected_A)[np.argsort(place)]
+    nodes, place = _nodes(model, local, targets, ledger, selected_A, labels)
     source, target, effect = found.among(selected_A, len(nodes))
     source, target = place[source], place[target]
+    size_N, nodes["remainder"] = _ledger_columns(local, targets, found, selected_A, place)
     weight_N, kind_N = _weights(nodes, config), nodes["kind"].to_numpy()
     pruning = prune(
         source, target, effect, kind_N, weight_N,
@@ -81,38 +98,38 @@ def attribute(
     nodes["influence"] = np.minimum(pruning.influence_N + weight_N, 1)  # a walk visits the output that it starts at
     nodes["kept"] = pruning.kept_N
     graph_scores = scores(source, target, effect, kind_N, weight_N)
-    text = prompt_text(prompt, token_P, model.adapter)
-    tokens = tuple(token_text(int(token), model.adapter) for token in token_P)
+    inputs = _inputs(model, token_P, config, asked)
     about = GraphMetadata(
         slug=slug or slug_of(text),
         prompt=text,
-        tokens=tokens,
+        tokens=tuple(token_text(int(token), model.adapter) for token in token_P),
         model=model.adapter.name,
         source_set=model.source_set,
         n_layers=local.n_layers,
-        complete=len(selected_A) == len(local.features),
-        target=config.target,
+        complete=len(selected_A) == int(targets.reach_A(local).sum()),
+        target="feature" if asked.features else config.target,
         replacement_score=graph_scores.replacement,
         completeness_score=graph_scores.completeness,
         roles=dict(roles or {}),
-        provenance=_provenance(model, token_P, config, len(local.features), watch),
+        inputs=fingerprint(inputs),
+        provenance=_provenance(model, inputs, config, len(local.features), watch),
     )
-    return AttributionGraph.build(nodes, source, target, effect, about, pruning.kept_E)
+    return AttributionGraph.build(nodes, source, target, effect, about, pruning.kept_E, size_N)
 
 
 def _nodes(
     model: ReplacementModel,
     local: LocalReplacement,
-    outputs: OutputTargets,
+    targets: OutputTargets,
     ledger: Ledger | None,
     selected_A: np.ndarray,
     labels: Labels,
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """The nodes table without what pruning adds, and the row in it of each: of sources as traced, then of outputs."""
-    tables = [_feature_nodes(local, selected_A, labels), _error_nodes(local)]
+    tables = [_feature_nodes(local, targets, selected_A, labels), _error_nodes(local)]
     tables.append(_token_nodes(model, local.forward.token_P))
     tables.append(_bias_nodes(ledger))
-    tables.append(_output_nodes(model, local, outputs))
+    tables.append(_output_nodes(local, targets))
     nodes = pd.concat([table for table in tables if len(table)], ignore_index=True)
     kinds = list(NodeKind)
     order = np.argsort([kinds.index(kind) for kind in nodes["kind"]], kind="stable")
@@ -122,22 +139,26 @@ def _nodes(
     return nodes, np.argsort(order)
 
 
-def _remainders(
-    local: LocalReplacement, outputs: OutputTargets, found: FoundEdges, selected_A: np.ndarray
-) -> np.ndarray:
-    """(N,) what the effects into each node leave of its value, over the sum of their sizes; features left out count."""
-    final_KD = local.frozen.final(local.forward.resid_final_PD)[outputs.position_K]
-    value_K = (outputs.vector_KD * final_KD).sum(-1) + outputs.own_K
+def _ledger_columns(
+    local: LocalReplacement, targets: OutputTargets, found: FoundEdges, selected_A: np.ndarray, place: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """By node, features that were left out counted in: the sum of the sizes of all effects into it, and what their sum
+    leaves of its value, in parts of that."""
+    final_KD = local.frozen.final(local.forward.resid_final_PD)[targets.position_K]
+    value_K = (targets.vector_KD * final_KD).sum(-1) + targets.own_K
     sum_N, size_N = found.sums()
     value_N = np.full(len(sum_N), np.nan)
     value_N[: len(local.features)] = local.features.activation_A.double().cpu().numpy()
     value_N[len(value_N) - len(value_K) :] = value_K.double().cpu().numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
         remainder_N = np.where(size_N > 0, (value_N - sum_N) / size_N, np.nan)
-    return np.concatenate([remainder_N[selected_A], remainder_N[len(local.features) :]])
+    row_N = np.concatenate([selected_A, np.arange(len(local.features), len(sum_N))])[np.argsort(place)]
+    return size_N[row_N], remainder_N[row_N]
 
 
-def _feature_nodes(local: LocalReplacement, selected_A: np.ndarray, labels: Labels) -> pd.DataFrame:
+def _feature_nodes(
+    local: LocalReplacement, targets: OutputTargets, selected_A: np.ndarray, labels: Labels
+) -> pd.DataFrame:
     features, rows = local.features, torch.from_numpy(selected_A).to(local.features.layer_A.device)
     columns = {name: getattr(features, f"{name}_A")[rows].cpu().numpy() for name in ("layer", "position", "index")}
     activation = features.activation_A[rows].float().cpu().numpy()
@@ -148,9 +169,9 @@ def _feature_nodes(local: LocalReplacement, selected_A: np.ndarray, labels: Labe
         )
     ]
     label, note = ([pair[i] for pair in named] for i in (0, 1))
-    return pd.DataFrame(
-        {"kind": NodeKind.FEATURE, **columns, "activation": activation, "label": label, "label_note": note}
-    )
+    chance = np.where(np.isin(selected_A, targets.feature_T.cpu().numpy()), 1.0, np.nan)
+    columns |= {"activation": activation, "label": label, "label_note": note, "probability": chance}
+    return pd.DataFrame({"kind": NodeKind.FEATURE, **columns})
 
 
 def _error_nodes(local: LocalReplacement) -> pd.DataFrame:
@@ -189,45 +210,61 @@ def _bias_nodes(ledger: Ledger | None) -> pd.DataFrame:
     )
 
 
-def _output_nodes(model: ReplacementModel, local: LocalReplacement, outputs: OutputTargets) -> pd.DataFrame:
-    ids = outputs.token_K.tolist()
+def _output_nodes(local: LocalReplacement, targets: OutputTargets) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "kind": NodeKind.LOGIT,
             "layer": local.n_layers,
-            "position": outputs.position_K.tolist(),
-            "index": ids,
-            "label": [token_text(token, model.adapter) for token in ids],
+            "position": targets.position_K.tolist(),
+            "index": targets.index_K.tolist(),
+            "label": targets.label_K,
             "label_note": "",
-            "probability": outputs.probability_K.float().cpu().numpy(),
+            "probability": targets.probability_K.float().cpu().numpy(),
         }
     )
 
 
 def _weights(nodes: pd.DataFrame, config: TraceConfig) -> np.ndarray:
-    """(N,) chance that a walk starts at a node: probabilities of outputs, scaled to sum to 1 unless told otherwise."""
-    weight_N = np.nan_to_num(nodes["probability"].to_numpy(np.float64))
+    """(N,) chance that a walk starts at a node: by weight, scaled to sum to 1 unless told otherwise."""
+    weight_N = weights_of(nodes)
     return weight_N / weight_N.sum() if config.normalise_weights and weight_N.any() else weight_N
 
 
-def _provenance(
-    model: ReplacementModel, token_P: Tensor, config: TraceConfig, n_active: int, watch: Stopwatch
-) -> dict[str, Any]:
-    adapter, transcoders = model.adapter, model.transcoders
-    settings = asdict(config) | {"device": str(adapter.device), "dtype": str(adapter.dtype).removeprefix("torch.")}
+def _inputs(model: ReplacementModel, token_P: Tensor, config: TraceConfig, asked: Asked) -> dict[str, Any]:
+    """What decides the graph, whatever the machine, as JSON can write it."""
+    settings = asdict(config) | {"dtype": str(model.adapter.dtype).removeprefix("torch.")}
     return {
-        "model": {
-            "name": adapter.name,
-            "revision": revision(adapter.folder),
-            "files": file_hashes(model_files(adapter.folder)),
+        "format": TRACE_VERSION,
+        "names": [model.adapter.name, model.source_set],
+        "model": file_hashes(model_files(model.adapter.folder)),
+        "dictionary": file_hashes(model.transcoders.files),
+        "token_ids": token_P.tolist(),
+        "targets": {
+            "position": asked.position,
+            "tokens": [[token.index, token.minus] for token in (*asked.tokens, *asked.answer)],
+            "features": [list(feature) for feature in asked.features],
+            "directions": {name: vector_D.double().tolist() for name, vector_D in asked.directions},
         },
+        "settings": {name: settings[name] for name in settings if name not in (*COST_SETTINGS, *TARGET_SETTINGS)},
+    }
+
+
+def _provenance(
+    model: ReplacementModel, inputs: dict[str, Any], config: TraceConfig, n_active: int, watch: Stopwatch
+) -> dict[str, Any]:
+    """How to make the graph again, and what it cost."""
+    adapter, transcoders = model.adapter, model.transcoders
+    settings = asdict(config) | {"device": str(adapter.device)} | inputs["settings"]
+    return {
+        "model": {"name": adapter.name, "revision": revision(adapter.folder), "files": inputs["model"]},
         "dictionary": {
             "name": transcoders.name,
             "revision": revision(transcoders.folder),
-            "files": file_hashes(transcoders.files),
+            "files": inputs["dictionary"],
         },
-        "token_ids": token_P.tolist(),
-        "config": settings | {"target_tokens": list(config.target_tokens)},
+        "token_ids": inputs["token_ids"],
+        "targets": inputs["targets"],
+        "config": {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()},
         "seed": None,  # nothing in a trace is random
         "n_active_features": n_active,
         "versions": versions(),

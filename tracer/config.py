@@ -7,6 +7,8 @@ from tracer.errors import SettingError
 
 Target = Literal["logit", "log-odds"]
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
+COST_SETTINGS = ("batch_size", "device", "offload", "verbose")  # how the work is done; what comes out is the same
+TARGET_SETTINGS = ("chat", "answer", "target_tokens", "target_features", "target_position")  # texts: read into ids
 PEER_SETTINGS: dict[str, dict[str, bool]] = {  # where another tracer's numbers come from other choices than ours
     "circuit-tracer": {
         "keep_errors": False,
@@ -36,8 +38,7 @@ class TraceConfig:
     max_feature_nodes: int = 7500
     """At most this many active features become nodes: those with the most influence on the outputs."""
     batch_size: int = 256
-    """How many rows are computed at once; more is faster and takes more memory, the result is the same up to rounding
-    (and so a graph of other `graph_id`)."""
+    """How many rows are computed at once: more is faster, takes more memory, and changes nothing but rounding."""
     rank_every: int = 1024
     """When features must be chosen, their influence is estimated anew after this many rows."""
     node_threshold: float = 0.8
@@ -47,7 +48,17 @@ class TraceConfig:
     target: Target = "logit"
     """What an output node stands for: its `logit` minus the mean logit, or its `log-odds` against all other tokens."""
     target_tokens: tuple[str, ...] = ()
-    """Texts of the output tokens to trace; empty: the most likely ones (with `log-odds` the single most likely)."""
+    """Output tokens to trace, each by its text, or a difference of two such as ` Austin - Dallas`; empty: the most
+    likely ones (with `log-odds` the single most likely)."""
+    target_features: tuple[str, ...] = ()
+    """Features to explain instead of outputs, each as layer/index, such as 20/15589: what makes up their pre-activation
+    at `target_position`."""
+    target_position: int | str = -1
+    """Position whose outputs or features are explained: a number, from the end if negative, or the token's text."""
+    answer: str = ""
+    """Text that follows the prompt: each of its tokens is explained at the position before it."""
+    chat: bool = False
+    """The prompt is what a user says; the tokenizer's own chat template is put around it."""
     keep_errors: bool = True
     """Error nodes are never pruned: what the dictionary misses stays in sight. The peer prunes them."""
     keep_first_position: bool = True
@@ -60,7 +71,10 @@ class TraceConfig:
     device: str = "auto"
     """Where tensors live: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
     dtype: Dtype = "float32"
-    """Number format of the computation."""
+    """Number format of the computation. In float32 the effects into a node sum to its value within 1e-6 of their sizes'
+    sum, in bfloat16 within BF16; `bench/ledger.py` measures both."""
+    offload: Literal["cpu", "disk"] | None = None
+    """Where rows of effects wait while others are computed: in the CPU's memory or in a file; None: where they are."""
     verbose: bool = False
     """Say what is being done on the log `tracer`."""
 
@@ -72,10 +86,24 @@ class TraceConfig:
                 raise SettingError(f"{name} is {getattr(self, name)}; expected at least 1. Raise it.")
         _check_choice("target", self.target, get_args(Target))
         _check_choice("dtype", self.dtype, get_args(Dtype))
-        if isinstance(self.target_tokens, str):
+        if self.offload is not None:
+            _check_choice("offload", self.offload, ("cpu", "disk"))
+        for name in ("target_tokens", "target_features"):
+            if isinstance(value := getattr(self, name), str):
+                raise SettingError(f"{name} is the text {value!r}; expected a tuple of texts. Write ({value!r},).")
+        self._check_targets()
+
+    def _check_targets(self) -> None:
+        """Refuse what cannot be explained in one graph, and positions that an answer gives already."""
+        if self.target_features and (self.target_tokens or self.answer):
             raise SettingError(
-                f"target_tokens is the text {self.target_tokens!r}; expected a tuple of texts. "
-                f"Write ({self.target_tokens!r},)."
+                f"target_features is {self.target_features!r} beside target_tokens or an answer; expected features or "
+                "outputs. Trace two graphs."
+            )
+        if self.answer and (self.target_tokens or self.target_position != -1):
+            raise SettingError(
+                f"the answer {self.answer!r} stands beside target_tokens or target_position; expected one of these: an "
+                "answer's tokens are the targets, each at the position before it. Leave the others out."
             )
 
     @classmethod

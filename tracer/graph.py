@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from tracer import display
 from tracer.errors import GraphFormatError
+from tracer.influence import start_weights
 from tracer.schema import EDGE_COLUMNS, NODE_COLUMNS, SCHEMA_VERSION, NodeKind
 
 if TYPE_CHECKING:
@@ -48,14 +49,17 @@ class GraphMetadata:
     origin: str = "throughline"
     """What computed the effects: `throughline`, `circuit-tracer`, `anthropic`, ..."""
     complete: bool = True
-    """Whether the edges are all direct effects. False where nodes were left out before shares were taken, by another
-    tool or by `max_feature_nodes`: shares are of what is left."""
+    """Whether no node is missing that acts on what is explained. Where another tool left some out before shares were
+    taken, shares are of what is left; where `max_feature_nodes` did, they are of all inputs."""
     target: str = "logit"
-    """What the logit nodes stand for: `logit` (minus the mean logit) or `log-odds`."""
+    """What is explained: outputs by `logit` (minus the mean logit) or `log-odds`, or a `feature`'s pre-activation."""
     replacement_score: float | None = None
     """Share of influence that starts at tokens and not at errors, 0 to 1, before pruning."""
     completeness_score: float | None = None
     """Share of input of nodes, weighted by influence, that does not come from errors, 0 to 1, before pruning."""
+    inputs: str = ""
+    """SHA-256 of everything that decides a traced graph (files, tokens, settings), from which its `graph_id` is taken;
+    empty where the graph was read from a file or cut, and its content decides."""
     roles: dict[str, str] = field(default_factory=dict)
     """Known parts of the prompt where a benchmark tells them, e.g. {"city": "Dallas"}; empty otherwise."""
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -102,6 +106,7 @@ class AttributionGraph:
         effect: np.ndarray,
         metadata: GraphMetadata,
         kept: np.ndarray | None = None,
+        size_N: np.ndarray | None = None,
     ) -> "AttributionGraph":
         """A checked graph: missing optional node columns filled, edges sorted, shares computed.
 
@@ -111,6 +116,8 @@ class AttributionGraph:
             target: (E,) rows of `nodes`.
             effect: (E,) signed direct effects; zeros are dropped.
             kept: (E,) mask of the pruned graph; all edges if not given.
+            size_N: (N,) sum of the sizes of all effects into each node, where some of their sources are no nodes; of
+                the effects given if not given.
 
         Raises:
             GraphFormatError: Ids collide, an edge points at no node or not to a higher layer, a value is not finite.
@@ -131,11 +138,16 @@ class AttributionGraph:
         real = np.flatnonzero(effect)
         order = real[np.lexsort((source[real], target[real]))]
         source, target, effect, kept = source[order], target[order], effect[order], kept[order]
-        edges = Edges(source, target, effect, shares(target, effect, len(nodes)), kept)
+        edges = Edges(source, target, effect, shares(target, effect, len(nodes), size_N), kept)
         return cls(nodes, edges, metadata)
 
     @cached_property
     def graph_id(self) -> str:
+        """16 hex digits: of the inputs of a traced graph, whatever machine traced it; else of the content."""
+        return self.metadata.inputs[:16] or self.content_hash
+
+    @cached_property
+    def content_hash(self) -> str:
         """16 hex digits of a SHA-256 over what was computed; labels, wall time and names for people stay out."""
         digest = hashlib.sha256()
         about = self.metadata
@@ -159,12 +171,9 @@ class AttributionGraph:
 
     @property
     def logit_weight_N(self) -> np.ndarray:
-        """(N,) probability of each output, zero on other nodes; where no file told it, outputs weigh the same."""
-        weight_N = np.nan_to_num(self.nodes["probability"].to_numpy(np.float64))
-        logits = self.slice_of(NodeKind.LOGIT)
-        if not weight_N[logits].any():
-            weight_N[logits] = 1 / max(logits.stop - logits.start, 1)
-        return weight_N
+        """(N,) probability of each output and weight of each feature that is explained, zero on other nodes; where not
+        every output has a probability, all weigh the same."""
+        return weights_of(self.nodes)
 
     def row_of(self, node_id: str) -> int:
         """The row of this node. Raises GraphFormatError where the graph has none."""
@@ -184,7 +193,7 @@ class AttributionGraph:
         moved = dataclasses.replace(
             edges, source=new_row[edges.source].astype(np.int32), target=new_row[edges.target].astype(np.int32)
         )
-        about = dataclasses.replace(self.metadata, complete=False)
+        about = dataclasses.replace(self.metadata, complete=False, inputs="")
         return AttributionGraph(self.nodes.loc[keep].reset_index(drop=True), moved, about)
 
     def to_networkx(self) -> "networkx.DiGraph":
@@ -212,7 +221,8 @@ class AttributionGraph:
         _write_table(fs, f"{path}/{NODES_FILE}", pa.Table.from_pandas(self.nodes, preserve_index=False))
         columns = {name: getattr(self.edges, name) for name in EDGE_COLUMNS}
         _write_table(fs, f"{path}/{EDGES_FILE}", pa.table(columns))
-        about = {"schema_version": SCHEMA_VERSION, "graph_id": self.graph_id} | dataclasses.asdict(self.metadata)
+        about = {"schema_version": SCHEMA_VERSION, "graph_id": self.graph_id, "content_hash": self.content_hash}
+        about |= dataclasses.asdict(self.metadata)
         with fs.open(f"{path}/{METADATA_FILE}.part", "w") as out:
             json.dump(about, out, indent=1, ensure_ascii=False)
         fs.mv(f"{path}/{METADATA_FILE}.part", f"{path}/{METADATA_FILE}")
@@ -226,7 +236,8 @@ class AttributionGraph:
                 not have the hash it was saved with.
         """
         about = read_metadata(url)
-        expected = about.pop("graph_id", None)
+        graph_id = about.pop("graph_id", None)
+        expected = about.pop("content_hash", graph_id)  # older graphs were all named after their content
         about.pop("schema_version")
         nodes = _complete_nodes(_read_table(url, NODES_FILE).to_pandas())
         table = _read_table(url, EDGES_FILE)
@@ -239,9 +250,9 @@ class AttributionGraph:
                 f"{url}: metadata or edges are not those of a saved graph ({error}); expected the fields of "
                 "GraphMetadata and the columns of EDGE_COLUMNS. Trace or ingest the graph again."
             ) from None
-        if graph.graph_id != expected:
+        if graph.content_hash != expected:
             raise GraphFormatError(
-                f"{url}: content has the hash {graph.graph_id}, the graph was saved as {expected}; "
+                f"{url}: content has the hash {graph.content_hash}, the graph was saved as {expected}; "
                 "the files were changed or damaged since. Trace or ingest the graph again."
             )
         return graph
@@ -274,14 +285,23 @@ def read_metadata(url: str) -> dict[str, Any]:
     return about
 
 
-def shares(target: np.ndarray, effect: np.ndarray, n_nodes: int) -> np.ndarray:
-    """(E,) abs(effect) over the sum of abs(effect) into the same target; zero where nothing comes in.
+def weights_of(nodes: pd.DataFrame) -> np.ndarray:
+    """(N,) weight of each node at which a walk may start; see `AttributionGraph.logit_weight_N`."""
+    probability_N, logit_N = nodes["probability"].to_numpy(np.float64), (nodes["kind"] == NodeKind.LOGIT).to_numpy()
+    weight_N = np.nan_to_num(probability_N)
+    weight_N[logit_N] = start_weights(probability_N[logit_N])
+    return weight_N
+
+
+def shares(target: np.ndarray, effect: np.ndarray, n_nodes: int, total_N: np.ndarray | None = None) -> np.ndarray:
+    """(E,) abs(effect) over the sum of abs(effect) into the same target, or over total_N; zero where nothing comes in.
 
     >>> shares(np.array([2, 2, 3]), np.array([3.0, -1.0, 0.5]), 4).tolist()
     [0.75, 0.25, 1.0]
     """
     size = np.abs(effect).astype(np.float64)
-    total_N = np.bincount(target, weights=size, minlength=n_nodes)
+    if total_N is None:
+        total_N = np.bincount(target, weights=size, minlength=n_nodes)
     return (size / np.maximum(total_N[target], 1e-10)).astype(np.float32)  # 1e-10: the peer's clamp
 
 

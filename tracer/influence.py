@@ -75,9 +75,10 @@ def prune(
 ) -> Pruning:
     """The part of a graph that carries most of its influence.
 
-    Nodes are kept from the most influential on until they carry `node_threshold` of all influence; tokens and outputs
-    always; errors and biases always if `keep_errors`. Of the edges between them those are kept that carry `edge_threshold`. Then
-    features that nothing enters, and features, errors or biases that lead nowhere, are dropped until none is left.
+    Nodes are kept from the most influential on until they carry `node_threshold` of all influence; tokens, outputs and
+    whatever has a weight always; errors and biases always if `keep_errors`. Of the edges between them those are kept
+    that carry `edge_threshold`. Then features that nothing enters, and features, errors or biases that lead nowhere,
+    are dropped until none is left.
 
     Args:
         source: (E,) rows of the nodes that the edges leave.
@@ -89,7 +90,7 @@ def prune(
     n_nodes = len(weight_N)
     share_E = _shares(target, effect, n_nodes)
     influence_N = _influence(share_E, source, target, weight_N)
-    always_N = np.isin(kind_N, [NodeKind.TOKEN, NodeKind.LOGIT])
+    always_N = np.isin(kind_N, [NodeKind.TOKEN, NodeKind.LOGIT]) | (weight_N > 0)
     if keep_errors:
         always_N |= np.isin(kind_N, [NodeKind.ERROR, NodeKind.BIAS])
     kept_N = (influence_N >= _threshold(influence_N, node_threshold)) | always_N
@@ -100,6 +101,16 @@ def prune(
     kept_E = inside_E & (score_E > 0) & (score_E >= _threshold(score_E, edge_threshold))
     _drop_dead_ends(source, target, kept_N, kept_E, always_N, kind_N == NodeKind.FEATURE)
     return Pruning(kept_N, kept_E, influence_N, cumulative_shares(influence_N))
+
+
+def start_weights(probability_K: np.ndarray) -> np.ndarray:
+    """The weight of each output: its probability; where one has none (a difference, a direction), all weigh the same.
+
+    >>> start_weights(np.array([0.5, 0.25])).tolist(), start_weights(np.array([0.5, np.nan])).tolist()
+    ([0.5, 0.25], [0.5, 0.5])
+    """
+    known = np.isfinite(probability_K).all() and probability_K.any()
+    return probability_K if known else np.full(len(probability_K), 1 / max(len(probability_K), 1))
 
 
 def scores(

@@ -1,6 +1,6 @@
 """encode_prompt: a prompt as token ids that the model can take, or an error that says why not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import index
 from typing import Any
 
@@ -10,14 +10,24 @@ from torch import Tensor
 from tracer.adapter import Adapter
 from tracer.errors import PromptError
 
+Prompt = str | Sequence[int] | Sequence[Mapping[str, str]]
+"""A text, token ids, or the messages of a chat: {"role": "user", "content": "..."}."""
 
-def encode_prompt(prompt: str | Sequence[int], adapter: Adapter) -> Tensor:
+
+def encode_prompt(prompt: Prompt, adapter: Adapter, *, chat: bool = False) -> Tensor:
     """(P,) token ids. Text gets the first token by the tokenizer's own rule; ids are taken as they are.
 
+    Args:
+        chat: Put the tokenizer's own chat template around a text, as what a user says. Messages always get it.
+
     Raises:
-        PromptError: The prompt is empty, too long, has a word or an id that the vocabulary lacks.
+        PromptError: The prompt is empty, too long, has a word or an id that the vocabulary lacks; or the tokenizer has
+            no chat template.
     """
-    ids = _encode_text(prompt, adapter) if isinstance(prompt, str) else _token_ids(prompt)
+    if is_chat(prompt, chat):
+        ids = _encode_text(render_chat(prompt, adapter), adapter, special=False)
+    else:
+        ids = _encode_text(prompt, adapter) if isinstance(prompt, str) else _token_ids(prompt)
     if not ids:
         raise PromptError("the prompt is empty; expected at least one token. Give a text or token ids.")
     n_vocab = len(adapter.unembed_VD)
@@ -29,6 +39,77 @@ def encode_prompt(prompt: str | Sequence[int], adapter: Adapter) -> Tensor:
             )
     _check_length(ids, adapter)
     return torch.tensor(ids, device=adapter.device)
+
+
+def encode_answer(text: str, token_P: Tensor, adapter: Adapter) -> list[int]:
+    """The ids of a text that follows the prompt.
+
+    Raises:
+        PromptError: It is empty, too long together with the prompt, or has a word that the vocabulary lacks.
+    """
+    ids = _encode_text(text, adapter, special=False, what="answer")
+    _check_length([*token_P.tolist(), *ids[:-1]], adapter)  # its last token is not read
+    return ids
+
+
+def is_chat(prompt: Prompt, chat: bool = False) -> bool:
+    """Whether the chat template belongs around this prompt."""
+    if isinstance(prompt, str):
+        return chat
+    if chat and not (len(prompt) and isinstance(prompt[0], Mapping)):
+        raise PromptError("chat is on and the prompt is token ids; expected a text or messages. Turn one of them off.")
+    return len(prompt) > 0 and isinstance(prompt[0], Mapping)
+
+
+def render_chat(prompt: Prompt, adapter: Adapter) -> str:
+    """The prompt as the tokenizer's own chat template writes it, up to where the model begins to answer.
+
+    Raises:
+        PromptError: The tokenizer has no template, or the template refuses these messages.
+    """
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]  # type: ignore[arg-type]
+    tokenizer = _tokenizer(adapter, str(messages[0].get("content", "")))
+    if not getattr(tokenizer, "chat_template", None):
+        raise PromptError(
+            f"{adapter.name} has no chat template; expected a model that was tuned to chat. Give the prompt as a text."
+        )
+    answers = messages[-1].get("role") != "assistant"  # else the last message is continued
+    try:
+        return tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=answers, continue_final_message=not answers
+        )
+    except Exception as error:  # templates are programs, and raise what they like
+        raise PromptError(
+            f"the chat template of {adapter.name} refuses these messages ({' '.join(str(error).split())[:200]}); "
+            'expected a list such as [{"role": "user", "content": "Hello"}]. Correct the roles.'
+        ) from None
+
+
+def find_position(wanted: int | str, token_P: Tensor, adapter: Adapter) -> int:
+    """The position in the prompt that is meant: a number, from the end if negative, or the text of a token.
+
+    Raises:
+        PromptError: There is no such position, no such token, or more than one.
+    """
+    n_pos = len(token_P)
+    if isinstance(wanted, int):
+        if not -n_pos <= wanted < n_pos:
+            raise PromptError(
+                f"target position {wanted} does not exist; the prompt has {n_pos} tokens, 0 to {n_pos - 1}. "
+                "Choose one of these."
+            )
+        return wanted % n_pos
+    texts = [token_text(token, adapter) for token in token_P.tolist()]
+    found = [at for at, text in enumerate(texts) if text == wanted]
+    found = found or [at for at, text in enumerate(texts) if text.strip() == wanted.strip()]
+    if len(found) != 1:
+        seen = (
+            f"stands at positions {', '.join(map(str, found))}"
+            if found
+            else f"is none of {', '.join(map(repr, texts))}"
+        )
+        raise PromptError(f"target position {wanted!r} {seen}; expected one token of the prompt. Give its number.")
+    return found[0]
 
 
 def token_id(text: str, adapter: Adapter) -> int:
@@ -56,8 +137,10 @@ def token_text(token: int, adapter: Adapter) -> str:
     return f"#{token}" if adapter.tokenizer is None else adapter.tokenizer.decode([token])
 
 
-def prompt_text(prompt: str | Sequence[int], token_P: Tensor, adapter: Adapter) -> str:
-    """The prompt as a text: as given, or what its ids stand for."""
+def prompt_text(prompt: Prompt, token_P: Tensor, adapter: Adapter, *, chat: bool = False) -> str:
+    """The prompt as a text: as given, as the chat template writes it, or what its ids stand for."""
+    if is_chat(prompt, chat):
+        return render_chat(prompt, adapter)
     if isinstance(prompt, str):
         return prompt
     return adapter.tokenizer.decode(token_P) if adapter.tokenizer else " ".join(f"#{i}" for i in token_P.tolist())
@@ -70,11 +153,13 @@ def _check_length(ids: Sequence[int], adapter: Adapter) -> None:
         )
 
 
-def _encode_text(text: str, adapter: Adapter) -> list[int]:
+def _encode_text(text: str, adapter: Adapter, *, special: bool = True, what: str = "prompt") -> list[int]:
+    """Ids of a text; `special`: with the first token that the tokenizer's own rule puts before a prompt."""
     if not text.strip():
-        raise PromptError(f"the prompt is empty ({text!r}); expected a text. Give at least one word.")
+        raise PromptError(f"the {what} is empty ({text!r}); expected a text. Give at least one word.")
     tokenizer = _tokenizer(adapter, text)
-    encoding = tokenizer(text, verbose=False)  # else it warns of long prompts, which we refuse ourselves
+    # verbose: else it warns of long prompts, which we refuse ourselves
+    encoding = tokenizer(text, verbose=False, add_special_tokens=special)
     ids = list(encoding["input_ids"])
     _check_length(ids, adapter)
     if _unknown(tokenizer) in ids:
@@ -82,7 +167,7 @@ def _encode_text(text: str, adapter: Adapter) -> list[int]:
             f"{_unknown_word(text, ids, encoding, tokenizer)!r} is not in the vocabulary of {adapter.name}; expected "
             "words that the model knows. Choose another word, or see the model card."
         )
-    if ids and ids[0] not in tokenizer.all_special_ids and tokenizer.bos_token_id is not None:
+    if special and ids and ids[0] not in tokenizer.all_special_ids and tokenizer.bos_token_id is not None:
         ids.insert(0, tokenizer.bos_token_id)  # its id may be 0
     return ids
 

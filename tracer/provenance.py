@@ -1,6 +1,7 @@
 """Provenance: everything one needs to know to make a graph again, and what it cost."""
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("throughline", "torch", "transformers", "safetensors", "numpy", "scipy")
 
@@ -65,6 +67,15 @@ def same_files(recorded: Mapping[str, str], folder_or_name: str) -> bool:
         return bool(recorded) and file_hashes(folder / name for name in recorded) == dict(recorded)
     except OSError:
         return False
+
+
+def fingerprint(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of facts that JSON can write, in whatever order they stand.
+
+    >>> fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def model_files(folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import torch
 
 from tracer.config import TraceConfig
 from tracer.effects import DirectEffects, Targets
-from tracer.influence import influence
+from tracer.influence import influence, start_weights
 from tracer.ledger import Ledger
 from tracer.replacement import LocalReplacement, Progress
 from tracer.targets import OutputTargets
@@ -67,18 +67,23 @@ def trace_rows(
         ledger: The constants that are sources too.
     """
     effects = DirectEffects(local, config.batch_size, ledger)
-    found = FoundEdges(effects.n_features, effects.n_sources + len(outputs.token_K))
-    n_outputs, n_wanted = len(outputs.token_K), min(config.max_feature_nodes, effects.n_features)
+    found = FoundEdges(effects.n_features, effects.n_sources + len(outputs))
+    reach_A, start_T = outputs.reach_A(local).cpu().numpy(), outputs.feature_T.cpu().numpy()
+    n_reach = int(reach_A.sum())
+    n_wanted = max(min(config.max_feature_nodes, n_reach), len(start_T))
     for target_B, effect_BS in _rows(effects, effects.of_outputs(outputs.vector_KD, outputs.position_K, outputs.own_K)):
         found.add(effects.n_sources + target_B, effect_BS)
-    weight_N = np.zeros(effects.n_sources + n_outputs)
-    weight_N[effects.n_sources :] = outputs.probability_K.double().cpu().numpy()
+    weight_N = np.zeros(effects.n_sources + len(outputs))
+    weight_N[effects.n_sources :] = start_weights(outputs.probability_K.double().cpu().numpy())
+    weight_N[start_T] = 1
     done_A = np.zeros(effects.n_features, bool)
     while done_A.sum() < n_wanted:
         todo = n_wanted - int(done_A.sum())
-        chosen_A = _most_influential(
-            found, weight_N, done_A, min(todo, config.rank_every), everything=n_wanted == len(done_A)
-        )
+        if len(start_T) and not done_A.any():
+            chosen_A = np.sort(start_T)
+        else:
+            open_A, n_next = reach_A & ~done_A, min(todo, config.rank_every)
+            chosen_A = _most_influential(found, weight_N, open_A, n_next, everything=n_wanted == n_reach)
         targets = effects.of_features(torch.from_numpy(chosen_A).to(local.token_PD.device))
         for target_B, effect_BS in _rows(effects, targets):
             found.add(chosen_A[target_B], effect_BS)
@@ -94,11 +99,11 @@ def _rows(effects: DirectEffects, targets: Targets) -> Iterator[tuple[np.ndarray
 
 
 def _most_influential(
-    found: FoundEdges, weight_N: np.ndarray, done_A: np.ndarray, n: int, *, everything: bool
+    found: FoundEdges, weight_N: np.ndarray, open_A: np.ndarray, n: int, *, everything: bool
 ) -> np.ndarray:
     """The features to trace next: of those not traced yet the ones with most influence by the rows known so far."""
     if everything:
-        return np.flatnonzero(~done_A)
-    influence_A = influence(*found.columns(), weight_N)[: len(done_A)]
+        return np.flatnonzero(open_A)
+    influence_A = influence(*found.columns(), weight_N)[: len(open_A)]
     order = np.argsort(-influence_A, kind="stable")
-    return np.sort(order[~done_A[order]][:n])
+    return np.sort(order[open_A[order]][:n])

@@ -64,12 +64,14 @@ NODE_COLUMNS: dict[str, Column] = {
     "kind": Column("str", "one of NodeKind"),
     "layer": Column("int32", "-1 for tokens and for biases of no layer, n_layers for logits, else 0 to n_layers-1"),
     "position": Column("int32", "token position, from 0; -1 for biases, which have none"),
-    "index": Column("int64", "entry of the dictionary, or id in the vocabulary; error: -1; bias: a BiasIndex"),
+    "index": Column(
+        "int64", "entry of the dictionary, or id in the vocabulary (above it: a difference); error: -1; bias: BiasIndex"
+    ),
     "label": Column("str", "text of a token, output or bias; for a feature what it is thought to mean, or empty"),
     "label_note": Column("str", "where the label comes from and how well it was measured, or empty"),
     "activation": Column("float32", "value of the feature, NaN for other kinds"),
     "influence": Column("float32", "0 to 1: the chance that a walk back from the outputs visits the node"),
-    "probability": Column("float32", "of the output token, NaN for other kinds"),
+    "probability": Column("float32", "of the output token; 1 for a feature that is explained; else NaN"),
     "remainder": Column("float32", "(value - sum of effects into it) / sum of their sizes; NaN: nothing comes in"),
     "kept": Column("bool", "inside the pruned graph that is shown and stored in the database"),
 }

@@ -9,7 +9,6 @@ import torch
 
 import tracer
 from tests.tracer.small import (
-    D_MODEL,
     N_LAYERS,
     N_VOCAB,
     PROMPT,
@@ -24,7 +23,6 @@ from tracer.errors import DictionaryError, PromptError
 from tracer.influence import influence
 from tracer.prompt import token_id
 from tracer.schema import NodeKind, node_id
-from tracer.targets import output_targets
 
 FEATURE, ERROR, TOKEN, LOGIT, BIAS = NodeKind
 TEXT = "the capital of Texas is"
@@ -245,18 +243,6 @@ def test_log_odds_of_the_most_likely_token(model):
     graph = tracer.attribute(TEXT, model, TraceConfig(target="log-odds"))
     assert graph.metadata.target == "log-odds"
     assert of_kind(graph, LOGIT, "influence").tolist() == [1]  # one output: all weight is its own
-
-
-def test_the_direction_of_log_odds_is_their_gradient(model):
-    """Against autograd through log p - log(1 - p)."""
-    logits_PV = model.adapter.observe(torch.tensor(PROMPT)).logits_PV
-    outputs = output_targets(model.adapter, logits_PV, TraceConfig(target="log-odds", target_tokens=("Austin",)))
-    final_D = torch.zeros(D_MODEL, requires_grad=True)
-    probability_V = (logits_PV[-1] + model.adapter.unembed_VD @ final_D).softmax(-1)
-    p = probability_V[WORDS.index("Austin")]
-    (p.log() - (1 - p).log()).backward()
-    assert final_D.grad is not None
-    assert torch.allclose(outputs.vector_KD[0], final_D.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_chosen_tokens_become_the_outputs(model):
