@@ -239,6 +239,8 @@ def _nodes(file: Document, note: str) -> tuple[list[_Node], int]:
 
 
 def _place(node: _Node) -> tuple:
+    if node.kind is NodeKind.BIAS:
+        return KIND_ORDER[node.kind], node.index, node.layer
     chance = node.probability if node.probability == node.probability else 0.0
     return KIND_ORDER[node.kind], node.layer, node.position, -chance, node.index
 

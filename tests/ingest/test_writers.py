@@ -44,7 +44,8 @@ def graphs(draw) -> AttributionGraph:
     nodes += [(NodeKind.TOKEN, -1, at, draw(st.integers(0, 10**6)), text) for at, text in enumerate(tokens)]
     outputs = sorted(draw(st.sets(st.integers(0, 10**6), min_size=1, max_size=3)))
     nodes += [(NodeKind.LOGIT, N_LAYERS, len(tokens) - 1, index, draw(WORDS)) for index in outputs]
-    nodes += [(NodeKind.BIAS, layer, -1, 0, "constant") for layer in sorted(draw(st.sets(st.integers(0, 2))))]
+    biases = draw(st.sets(st.tuples(st.integers(0, 2), st.integers(-1, N_LAYERS - 1)), max_size=4))
+    nodes += [(NodeKind.BIAS, layer, -1, which, "constant") for which, layer in sorted(biases)]
     table = pd.DataFrame(nodes, columns=["kind", "layer", "position", "index", "label"])
     table["node_id"] = [node_id(*row[:4], n_layers=N_LAYERS) for row in nodes]
     table["label_note"] = ["measured" if row[0] is NodeKind.FEATURE and row[4] else "" for row in nodes]
