@@ -94,7 +94,7 @@ def trace_rows(
 
 
 def _rows(effects: DirectEffects, targets: Targets) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for target_B, effect_BS in effects.rows(targets):
+    for target_B, effect_BS in effects.rows(targets) if len(targets) else ():
         yield target_B.cpu().numpy(), effect_BS.float().cpu().numpy()
 
 
