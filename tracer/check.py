@@ -9,7 +9,7 @@ from tracer.errors import CircuitError, PromptError
 from tracer.model import open_model
 from tracer.prompt import encode_prompt
 from tracer.replacement import LocalReplacement, ReplacementModel
-from tracer.selfcheck import Check, adapter_checks, check_tokens, logits_difference, looked, off
+from tracer.selfcheck import Check, adapter_checks, agree, check_tokens, looked
 from tracer.transcoders import TranscoderSet, load_transcoders
 
 CHECK_TEXT = "Fact: the capital of the state containing Dallas is Austin"
@@ -60,7 +60,7 @@ def _tokens(adapter: Adapter) -> tuple[Tensor, str]:
 
 def _replay(adapter: Adapter, local: LocalReplacement) -> tuple[str, bool]:
     final_PD = local.frozen.replay(local.token_PD, local.written_LPD())[1]
-    return off(logits_difference(adapter.logits(final_PD), local.forward), adapter)
+    return agree(adapter.logits(final_PD), local.forward.logits_PV, adapter)
 
 
 def _explains(model: ReplacementModel, local: LocalReplacement, what: str) -> tuple[str, bool]:

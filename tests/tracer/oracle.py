@@ -97,7 +97,7 @@ def _errors(model, weights, values, seen, keep_first_position) -> list[Tensor]:
 
 
 def input_gradient(model: ReplacementModel, token_P: Tensor, vector_V: Tensor) -> Tensor:
-    """(P, D) gradient of a direction of the last logits in the token embeddings, with MLPs held fixed."""
+    """(P, D) gradient of a direction of the last raw logits in the token embeddings; MLPs fixed but for a bypass."""
     with _detached(model) as seen:
         seen["model"](token_P[None], use_cache=False)
     return torch.autograd.grad(vector_V @ model.adapter.unembed_VD @ seen["final"][-1], seen["embed"])[0][0]

@@ -45,7 +45,7 @@ def test_a_model_passes_its_adapters_check(folder):
     adapter = load_model(folder)
     assert (adapter.name, adapter.n_layers) == (folder.name, N_LAYERS)
     checks = check_adapter(adapter)
-    assert len(checks) == 5 and all(check.passed for check in checks)
+    assert len(checks) == 6 and all(check.passed for check in checks)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
