@@ -49,8 +49,8 @@ class BenchConfig:
     """How much is measured."""
 
     graphs: int = 400
-    """Held-out prompts traced with each dictionary, drawn over all templates. Fewer mislead: the share with the right
-    region on the strongest paths was 0.91 on a draw of 100, and 0.83 and 0.82 on two draws of 200."""
+    """Held-out prompts traced with each dictionary, drawn over all templates; of 400 the share with the right region on the strongest
+    paths has a standard error of 0.01."""
 
     paths: int = 5
     """Strongest paths from the city looked at in each graph."""

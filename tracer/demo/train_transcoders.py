@@ -87,7 +87,7 @@ class TranscoderRecipe:
 # Small on purpose. With more features each region's work is split among several of them, next to features of single
 # cities, and the region drops off the strongest paths: with 512 features from 0.95 to 0.90 of the validation prompts.
 CLT_RECIPE = TranscoderRecipe(cross_layer=True, n_features=384, active=4, steps=2500)
-PLT_RECIPE = TranscoderRecipe(cross_layer=False, n_features=512, active=8, steps=3000)
+PLT_RECIPE = TranscoderRecipe(cross_layer=False, n_features=384, active=4, steps=2500, joint_steps=300)
 
 
 class TranscoderSet(nn.Module):
