@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DRAWN_NODES = 40  # of each drawing the most influential; more overlap at this size
 DRAWN_EDGES = 120  # likewise the strongest
 LISTED = 8  # rows of a table
-CUT = 60  # characters of a label in a table, and of a token below the drawing
+CUT, TOKEN_CUT = 60, 12  # characters of a label in a table, of a token below the drawing
 WIDTH, HEIGHT, MARGIN = 720, 400, 34  # of the drawing, in pixels
 FILLS = {  # readable on white and on black
     NodeKind.FEATURE: "#3b82c4",
@@ -110,7 +110,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     cells = (
         "".join(f"<td style='text-align: left'><bdi>{_safe(str(cell))}</bdi></td>" for cell in row) for row in rows
     )
-    return f"<table><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+    return f"<table style='font-size: 13px'><tr>{head}</tr>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
 # ----------------------------------------------------------------------------------------------------------- drawing
@@ -161,7 +161,8 @@ def _places(graph: "AttributionGraph", shown: list[int]) -> dict[int, tuple[floa
     for (layer, position), rows in cells.items():
         y = HEIGHT - MARGIN - (layer + 1) / (n_layers + 1) * (HEIGHT - 2 * MARGIN)
         for at, row in enumerate(rows, start=1):
-            places[row] = (MARGIN + column * (max(position, 0) + at / (len(rows) + 1)), y)
+            x = MARGIN + column * (position + at / (len(rows) + 1))
+            places[row] = (x if position >= 0 else MARGIN / 2, y)  # a bias belongs to no token
     return places
 
 
@@ -174,4 +175,4 @@ def _dot(node: dict[str, Any], x: float, y: float) -> str:
         return dot + "</circle>"
     below = y + (18 if kind is NodeKind.TOKEN else -10)
     text = f'<text x="{x:.1f}" y="{below:.1f}" font-size="10" text-anchor="middle" fill="{FILLS[kind]}">'
-    return f"{dot}</circle>{text}{_safe(_text(node), 12)}</text>"
+    return f"{dot}</circle>{text}{_safe(_text(node), TOKEN_CUT)}</text>"

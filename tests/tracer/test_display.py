@@ -14,7 +14,7 @@ from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
 
 ALLOWED = {
-    "div": {"style"}, "p": set(), "b": set(), "br": set(), "table": set(), "tr": set(), "bdi": set(),
+    "div": {"style"}, "p": set(), "b": set(), "br": set(), "table": {"style"}, "tr": set(), "bdi": set(),
     "th": {"style"}, "td": {"style"}, "title": set(),
     "svg": {"xmlns", "width", "height", "viewbox", "role", "aria-label"},
     "line": {"x1", "y1", "x2", "y2", "stroke", "stroke-width", "opacity"},
