@@ -25,7 +25,8 @@ from tracer.errors import DictionaryError
 # Bytes read at a time. On the CPU a block stays in its cache: 16,384 x 2,304 weights in float32 times 10 tokens took
 # 28 ms of one core from the system's file cache in blocks of 2 MB, 73 ms in blocks of 64 MB, 30 ms from memory of our
 # own; so none of our own is kept. A GPU wants fewer, larger copies.
-BLOCK_BYTES = {"cpu": 2 << 20, "cuda": 64 << 20}
+BLOCK_BYTES = 2 << 20
+BLOCK_BYTES_GPU = 64 << 20
 MIN_INNER_ROWS = 32  # fewer rows of a transposed tensor at a time make each product wait for memory
 LARGEST_HEADER = 100_000_000  # bytes; the limit of the safetensors format
 
@@ -69,7 +70,7 @@ class StoredTensor:
         once, where = rows.cpu().unique(return_inverse=True)  # a feature may be active at many positions
         out = torch.empty(len(once), *self.shape[1:], dtype=self.dtype)
         if self.transposed:
-            for at, block in self._blocks(BLOCK_BYTES["cpu"]):
+            for at, block in self._blocks(BLOCK_BYTES):
                 out[:, at : at + len(block)] = block[:, once].T
         else:
             self._read_rows(once, out)
@@ -84,7 +85,7 @@ class StoredTensor:
     def product(self, x_PD: Tensor) -> Tensor:
         """(P, rows) x @ tensor.T; the tensor passes by in blocks and is never held as a whole."""
         out = x_PD.new_zeros(len(x_PD), self.shape[0])
-        for at, block in self._blocks(BLOCK_BYTES.get(x_PD.device.type, BLOCK_BYTES["cuda"])):
+        for at, block in self._blocks(BLOCK_BYTES if x_PD.device.type == "cpu" else BLOCK_BYTES_GPU):
             block, here = block.to(x_PD), slice(at, at + len(block))
             if self.transposed:
                 out.addmm_(x_PD[:, here], block)

@@ -31,7 +31,7 @@ class Activation:
         """(P, F) values, given pre-activations."""
         passes_PF = torch.ones_like(pre_PF, dtype=torch.bool) if self.k is None else self._largest(pre_PF)
         if self.threshold is not None:
-            bar = self.threshold.read().reshape(-1).to(pre_PF)
+            bar = _thresholds(self.threshold).to(pre_PF)
             passes_PF &= pre_PF > (bar if self.signed else bar.clamp(min=0))
         elif not self.signed:
             passes_PF &= pre_PF > 0
@@ -41,6 +41,16 @@ class Activation:
         assert self.k is not None
         index_PK = pre_PF.topk(self.k, dim=-1, sorted=False).indices
         return torch.zeros_like(pre_PF, dtype=torch.bool).scatter_(-1, index_PK, True)
+
+
+def _thresholds(stored: StoredTensor) -> Tensor:
+    bar = stored.read().reshape(-1)
+    if torch.isnan(bar).any():
+        raise DictionaryError(
+            f"{stored.where} holds NaN; expected thresholds, which may be infinite. The weights are damaged: fetch the "
+            "dictionary again."
+        )
+    return bar
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,7 @@ class TranscoderSet:
 
     def activations(self, layer: int, read_PD: Tensor) -> Tensor:
         """(P, F) values of the features of a layer."""
-        activation = self.layers[layer].activation
-        if activation.threshold is not None and torch.isnan(activation.threshold.read()).any():
-            self._finite(activation.threshold.read(), layer, "thresholds", activation.threshold)
-        return activation(self.pre_activations(layer, read_PD))
+        return self.layers[layer].activation(self.pre_activations(layer, read_PD))
 
     def encoder_rows(self, layer: int, index_A: Tensor) -> Tensor:
         """(A, D) read vectors of these features."""
@@ -164,7 +161,8 @@ def _fetch(place: Place, config: dict[str, Any]) -> tuple[Found, Path, dict[str,
     if layout is None:
         raise DictionaryError(
             f"{place.name}: no layer_0.safetensors, W_enc_0.safetensors, params.npz, sae_weights.safetensors or "
-            f"the like in this folder; expected a dictionary folder{folders_hint(place.names)}. Give the folder that holds them."
+            f"the like in this folder; expected a dictionary folder{folders_hint(place.names)}. "
+            "Give the folder that holds them."
         )
     return read_layers(layout, place.names, place.fetch, config), place.fetch(beside), revisions
 

@@ -1,6 +1,7 @@
 """Dictionaries: read from disk row by row, and refused before any work when they do not fit."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -163,8 +164,39 @@ def test_an_empty_folder_and_no_folder(tmp_path):
         load_transcoders("no-one/no-such-dictionary")
 
 
-@pytest.mark.parametrize(("key", "part"), [("W_enc", "pre-activations"), ("W_dec", "decoder rows")])
-def test_nan_in_a_dictionary_is_noticed(plt, adapter, key, part):
-    change(plt / "layer_1.safetensors", lambda tensors: tensors[key].fill_(float("nan")))
-    with pytest.raises(DictionaryError, match=f"plt: {part} of layer 1 hold NaN"):
-        ReplacementModel(adapter, load_transcoders(plt)).linearise(torch.tensor([2, 5, 7, 30]))
+@pytest.mark.parametrize(
+    ("key", "part"),
+    [("W_enc", "pre-activations"), ("W_dec", "decoder rows"), ("b_dec", "biases"), ("W_skip", "the linear bypass")],
+)
+def test_nan_in_a_dictionary_is_noticed(tmp_path, adapter, key, part):
+    folder = write_dictionary(tmp_path / "plt", Dictionary(skip=True))
+    change(folder / "layer_1.safetensors", lambda tensors: tensors[key].fill_(float("nan")))
+    with pytest.raises(DictionaryError, match=rf"plt: {part} of layer 1 hold NaN .*{key} in layer_1\.safetensors"):
+        ReplacementModel(adapter, load_transcoders(folder)).linearise(torch.tensor([2, 5, 7, 30]))
+
+
+def test_nan_in_thresholds_is_noticed_though_nothing_would_fire(plt):
+    change(plt / "layer_1.safetensors", lambda t: t["activation_function.threshold"][3:4].fill_(float("nan")))
+    with pytest.raises(DictionaryError, match=r"plt/layer_1\.safetensors: activation_function\.threshold holds NaN"):
+        load_transcoders(plt).activations(1, torch.randn(2, D_MODEL))
+
+
+def named(folder, model_name):
+    config = json.loads((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(json.dumps(config | {"model_name": model_name}))
+    return load_transcoders(folder)
+
+
+def test_a_dictionary_of_another_model_by_name_is_refused(plt, adapter):
+    dictionary = named(plt, "google/gemma-2-2b")
+    other = replace(adapter, name="meta-llama/Llama-3.2-1B")
+    with pytest.raises(
+        DictionaryError,
+        match=r"on google/gemma-2-2b, the model is meta-llama/Llama-3\.2-1B; .*mntss/transcoder",
+    ):
+        ReplacementModel(other, dictionary)
+
+
+@pytest.mark.parametrize("name", ["google/gemma-2-2b", "google/Gemma-2-2b-it", "unsloth/gemma-2-2b", "my-tuned-model"])
+def test_mirrors_fine_tuned_models_and_folders_are_not_refused(plt, adapter, name):
+    ReplacementModel(replace(adapter, name=name), named(plt, "google/gemma-2-2b"))
