@@ -22,6 +22,7 @@ from tracer.graph import AttributionGraph, GraphMetadata, weights_of
 from tracer.influence import prune, scores
 from tracer.labels import Labels
 from tracer.ledger import Ledger, ledger_of
+from tracer.memory import Work, memory_told
 from tracer.prompt import Prompt, encode_answer, encode_prompt, prompt_text, token_text
 from tracer.provenance import (
     Stopwatch,
@@ -79,12 +80,14 @@ def attribute(
     if answer:
         token_P = torch.cat([token_P, token_P.new_tensor(answer[:-1])])
 
-    local = model.linearise(token_P, config.keep_first_position, progress)
-    targets = find(asked, model.adapter, local, config)
-    ledger = ledger_of(local) if config.bias_nodes else None
-    if config.verbose:
-        log.info("%d tokens, %d active features, %d outputs", local.n_pos, len(local.features), len(targets))
-    found, selected_A = trace_rows(local, targets, config, progress, ledger)
+    with memory_told(work := Work(model.adapter.device, config.batch_size)):
+        local = model.linearise(token_P, config.keep_first_position, progress)
+        targets = find(asked, model.adapter, local, config)
+        ledger = ledger_of(local) if config.bias_nodes else None
+        work.set_rows(local)
+        if config.verbose:
+            log.info("%d tokens, %d active features, %d outputs", local.n_pos, len(local.features), len(targets))
+        found, selected_A = trace_rows(local, targets, config, progress, ledger)
 
     nodes, place = _nodes(model, local, targets, ledger, selected_A, labels)
     source, target, effect = found.among(selected_A, len(nodes))

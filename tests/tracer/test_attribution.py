@@ -1,6 +1,7 @@
 """attribute(): what a graph holds, in which order, and what it refuses."""
 
 import dataclasses
+import json
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 import tracer
 from tests.tracer.small import (
+    D_MODEL,
     N_LAYERS,
     N_VOCAB,
     PROMPT,
@@ -19,7 +21,7 @@ from tests.tracer.small import (
     write_tokenizer,
 )
 from tracer import AttributionGraph, TraceConfig
-from tracer.errors import DictionaryError, PromptError
+from tracer.errors import DictionaryError, PromptError, SettingError
 from tracer.influence import influence
 from tracer.prompt import token_id
 from tracer.schema import NodeKind, node_id
@@ -125,6 +127,53 @@ def test_the_same_inputs_give_the_same_graph(folder, graph):
     again = tracer.attribute(TEXT, tracer.load(folder / "tiny", folder / "clt"), slug="another-name")
     assert again.graph_id == graph.graph_id
     assert np.array_equal(again.edges.effect, graph.edges.effect)
+
+
+def test_the_id_is_that_of_the_inputs_whatever_the_machine(folder, model, graph):
+    """How the work is done does not enter; what is asked does, and the weights do."""
+    ids = graph.metadata.provenance["token_ids"]
+    same = [
+        tracer.attribute(TEXT, model, TraceConfig(batch_size=3, verbose=True, device="cpu")),
+        tracer.attribute(ids, model, slug="by-ids", roles={"region": "Texas"}),
+        tracer.attribute(TEXT, model, TraceConfig(target_position=5)),
+    ]
+    assert {other.graph_id for other in same} == {graph.graph_id}
+    wishes = [
+        {"node_threshold": 0.7}, {"max_n_logits": 2}, {"keep_first_position": False}, {"bias_nodes": False},
+        {"target": "log-odds"}, {"target_tokens": ("Austin",)}, {"target_position": 3}, {"answer": "Austin is"},
+    ]  # fmt: skip
+    others = [tracer.attribute(TEXT, model, TraceConfig(**wish)) for wish in wishes]
+    others += [tracer.attribute(ids[:-1], model)]
+    others += [tracer.attribute(TEXT, model, directions={"up": np.full(D_MODEL, size)}) for size in (1.0, 2.0)]
+    others += [tracer.attribute(TEXT, tracer.load(folder / "tiny", folder / "clt", dtype="float64"))]
+    assert len({other.graph_id for other in (graph, *others)}) == len(others) + 1
+
+
+def test_other_weights_of_the_same_name_give_another_id(tmp_path, graph):
+    words = (*WORDS, *(f"word{i}" for i in range(N_VOCAB - len(WORDS))))
+    write_tokenizer(write_model(tmp_path / "tiny", "llama"), add_bos=True, words=words)
+    dictionary = write_dictionary(tmp_path / "clt", Dictionary(cross_layer=True), seed=0)
+    assert tracer.attribute(TEXT, tracer.load(tmp_path / "tiny", dictionary)).graph_id == graph.graph_id
+    write_dictionary(dictionary, Dictionary(cross_layer=True), seed=1)
+    assert tracer.attribute(TEXT, tracer.load(tmp_path / "tiny", dictionary)).graph_id != graph.graph_id
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path, model):
+    """All but when it was, how long it took and how much memory it held, which only the provenance tells."""
+    for name in ("one", "two"):
+        tracer.attribute(TEXT, model).save(str(tmp_path / name))
+    one, two = tmp_path / "one", tmp_path / "two"
+    for name in ("nodes.parquet", "edges.parquet"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    ours, theirs = (json.loads((folder / "metadata.json").read_text()) for folder in (one, two))
+    for about in (ours, theirs):
+        for name in ("created", "wall_s", "peak_memory_mb"):
+            about["provenance"].pop(name)
+    assert ours == theirs
+
+
+def test_a_part_of_a_graph_has_its_own_id(graph):
+    assert graph.pruned().graph_id == graph.pruned().content_hash != graph.graph_id
 
 
 def test_the_batch_size_changes_nothing_but_rounding(model, graph):
@@ -234,6 +283,20 @@ def test_edges_between_chosen_features_are_those_of_the_whole_graph(model, graph
     whole, some = effects(graph), effects(part)
     assert set(some) <= set(whole)
     assert all(np.isclose(effect, whole[pair], rtol=1e-3, atol=1e-6) for pair, effect in some.items())
+
+
+def test_shares_are_of_all_inputs_even_where_features_were_left_out(model, graph):
+    part = tracer.attribute(TEXT, model, TraceConfig(max_feature_nodes=20))
+
+    def shares(of):
+        ids = of.nodes["node_id"].to_numpy()
+        return dict(zip(zip(ids[of.edges.source], ids[of.edges.target], strict=True), of.edges.share, strict=True))
+
+    whole, some = shares(graph), shares(part)
+    assert all(np.isclose(share, whole[pair], rtol=1e-3, atol=1e-6) for pair, share in some.items())
+    total_N = np.bincount(part.edges.target, part.edges.share, minlength=len(part.nodes))
+    assert 0.1 < total_N[part.slice_of(LOGIT)].max() < 0.99  # the rest came from what was left out
+    assert np.nanmax(np.abs(part.nodes["remainder"])) < 1e-5  # and is counted in
 
 
 # ---------------------------------------------------------------- targets
@@ -375,6 +438,40 @@ def test_a_target_that_lacks_its_space_is_told_so(model, tmp_path):
     assert token_id(" Austin", adapter) == 1
     with pytest.raises(PromptError, match=r"'Austin' is 2 tokens \('Aus', 'tin'\).* Give ' Austin', with the space"):
         token_id("Austin", adapter)
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "Set batch_size="),
+        (torch.OutOfMemoryError("CUDA out of memory."), "Set batch_size="),
+        (MemoryError(), "Set batch_size="),
+    ],
+)
+def test_memory_that_runs_out_is_told_with_the_size_that_fits(model, monkeypatch, error, remedy):
+    from tracer import memory
+    from tracer.effects import DirectEffects
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(DirectEffects, "rows", fail)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 200_000)
+    with pytest.raises(SettingError, match=rf"memory of cpu did not suffice for rows of 6 tokens .*{remedy}") as told:
+        tracer.attribute(TEXT, model)
+    fits = int(re.search(r"batch_size=(\d+)", str(told.value))[1])  # type: ignore[index]
+    assert 1 <= fits < 256
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 10**12)
+    with pytest.raises(SettingError, match="Shorten the prompt, lower max_feature_nodes, or free memory"):
+        tracer.attribute(TEXT, model)
+
+
+def test_an_error_that_is_not_about_memory_stays_what_it_is(model, monkeypatch):
+    from tracer.effects import DirectEffects
+
+    monkeypatch.setattr(DirectEffects, "rows", lambda *_: (_ for _ in ()).throw(RuntimeError("shapes do not fit")))
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        tracer.attribute(TEXT, model)
 
 
 def test_broken_labels_are_refused_before_any_work(folder, model, monkeypatch):

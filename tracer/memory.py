@@ -1,0 +1,75 @@
+"""What to say when memory runs out in the middle of a trace: how much was there, and the size that would fit."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from tracer.errors import SettingError
+from tracer.replacement import LocalReplacement
+
+SPARE = 0.7  # of the free memory may be planned with: the rest is for what allocators waste and results take
+SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "alloc_cpu", "cannot allocate")
+
+
+@dataclass
+class Work:
+    """What is being done, filled in as it becomes known."""
+
+    device: torch.device
+    batch_size: int
+    row_bytes: int = 0
+    """Memory that one more row of a batch takes."""
+    what: str = "the forward pass"
+    """In words, with sizes."""
+
+    def set_rows(self, local: LocalReplacement) -> None:
+        """From now on rows are computed: a gradient on both sides of a block, heads in between, and the effects."""
+        n_pos, n_sources = local.n_pos, len(local.features) + (local.n_layers + 1) * local.n_pos
+        self.row_bytes = local.base_LPD.itemsize * (4 * n_pos * local.base_LPD.shape[-1] + 2 * n_sources)
+        self.what = f"rows of {n_pos} tokens and {len(local.features)} active features"
+
+
+@contextmanager
+def memory_told(work: Work) -> Iterator[None]:
+    """Turn an allocation that fails inside into one sentence with the remedy.
+
+    Raises:
+        SettingError: Memory ran out; the message names a batch_size that fits where that is what takes it.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        free = free_bytes(work.device)
+        fits = int(SPARE * free / work.row_bytes) if work.row_bytes else work.batch_size
+        if fits >= work.batch_size:  # the batch is not what takes it
+            remedy = "Shorten the prompt, lower max_feature_nodes, or free memory."
+        else:
+            remedy = f"Set batch_size={max(1, fits)}." if fits else "Shorten the prompt: not one row fits."
+        batch_gb = work.batch_size * work.row_bytes / 1e9
+        raise SettingError(
+            f"the memory of {work.device} did not suffice for {work.what} at batch_size {work.batch_size}; "
+            f"{free / 1e9:.2f} GB are free, and a batch takes {batch_gb:.2f} GB. {remedy}"
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed; torch's own for the CPU is a RuntimeError like any other.
+
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes do not fit"))
+    (True, False)
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return any(sign in str(error).lower() for sign in SIGNS)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free on this device now."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
