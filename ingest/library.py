@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import fsspec
@@ -20,42 +22,40 @@ class Library:
         self.root = os.fspath(root)
         self._fs, self._path = fsspec.core.url_to_fs(self.root)
 
-    def add(self, graph: AttributionGraph, replace: bool = False) -> str:
-        """Keep a graph; returns its place. One that is kept already stays as it is, unless it is to be replaced.
-
-        Args:
-            replace: Take over labels, pins and names for people; what was computed is the same under one graph_id.
+    def add(self, graph: AttributionGraph) -> str:
+        """Keep a graph; returns its place. One that is kept already stays as it is.
 
         Raises:
             StoreError: It cannot be written (no room, no rights); what was kept before is untouched.
         """
-        place, known = self.place(graph.graph_id), graph.graph_id in self
-        if known and not replace:
-            return place
-        # beside the old one, which stays whole until the new one is
-        name = f"{graph.graph_id}.new" if known else graph.graph_id
-        try:
-            graph.save(f"{self.root.rstrip('/')}/{name}")
-            if known:
-                self._take_over(graph.graph_id)
-        except OSError as error:
-            self._drop_rest(name)
-            raise StoreError(
-                f"graph {graph.graph_id} ({graph.metadata.slug}) cannot be kept in {self.root}: "
-                f"{error.strerror or error}; expected room and the right to write there. Make room, or name another "
-                "folder with THROUGHLINE_LIBRARY or THROUGHLINE_HOME; all graphs kept before are still there."
-            ) from error
-        except BaseException:
-            self._drop_rest(name)
-            raise
-        return place
+        if graph.graph_id not in self:
+            self._save(graph, graph.graph_id)
+        return self.place(graph.graph_id)
 
     def is_current(self, graph: AttributionGraph) -> bool:
         """Whether this graph is kept with these labels, pins, supernodes and names for people."""
         try:
-            return graph.graph_id in self and _marks(self.load(graph.graph_id)) == _marks(graph)
+            begun = self._fs.exists(f"{self._path}/{_new(graph)}")  # a replacement that was cut off
+            return graph.graph_id in self and not begun and _marks(self.load(graph.graph_id)) == _marks(graph)
         except GraphFormatError:  # damaged, so better replaced
             return False
+
+    @contextmanager
+    def replaced(self, graph: AttributionGraph) -> Iterator[None]:
+        """Take over labels, pins and names of a kept graph; what was computed is the same under one graph_id.
+
+        It is whole at every moment. Until the block ends without an error the graph does not count as current: a crash
+        before others have heard of the change is made good by doing it again.
+
+        Raises:
+            StoreError: It cannot be written (no room, no rights); what was kept before is untouched.
+        """
+        name = _new(graph)
+        self._save(graph, name)
+        for file in (NODES_FILE, METADATA_FILE):  # effects are the same
+            self._fs.mv(f"{self._path}/{name}/{file}", f"{self._path}/{graph.graph_id}/{file}")
+        yield
+        self._drop(name)
 
     def load(self, graph_id: str) -> AttributionGraph:
         """A kept graph. Raises GraphFormatError where there is none of this id, or its files are damaged."""
@@ -73,7 +73,8 @@ class Library:
         there = graph_id in self
         if there:
             self._fs.rm(f"{self._path}/{graph_id}/{METADATA_FILE}")  # first: without it there is no graph
-            self._fs.rm(f"{self._path}/{graph_id}", recursive=True)
+            self._drop(graph_id)
+        self._drop(f"{graph_id}.new")
         return there
 
     def place(self, graph_id: str) -> str:
@@ -88,17 +89,30 @@ class Library:
     def __contains__(self, graph_id: str) -> bool:
         return self._fs.exists(f"{self._path}/{graph_id}/{METADATA_FILE}")
 
-    def _take_over(self, graph_id: str) -> None:
-        """Move the files that may differ over the old ones, one by one: at any moment it is a whole graph."""
-        new, old = f"{self._path}/{graph_id}.new", f"{self._path}/{graph_id}"
-        for name in (NODES_FILE, METADATA_FILE):
-            self._fs.mv(f"{new}/{name}", f"{old}/{name}")
-        self._fs.rm(new, recursive=True)
+    def _save(self, graph: AttributionGraph, name: str) -> None:
+        """Write a graph into the folder of this name; nothing is left of it where that fails."""
+        try:
+            graph.save(f"{self.root.rstrip('/')}/{name}")
+        except OSError as error:
+            self._drop(name)
+            raise StoreError(
+                f"graph {graph.graph_id} ({graph.metadata.slug}) cannot be kept in {self.root}: "
+                f"{error.strerror or error}; expected room and the right to write there. Make room, or name another "
+                "folder with THROUGHLINE_LIBRARY or THROUGHLINE_HOME; all graphs kept before are still there."
+            ) from error
+        except BaseException:
+            self._drop(name)
+            raise
 
-    def _drop_rest(self, name: str) -> None:
+    def _drop(self, name: str) -> None:
         path = f"{self._path}/{name}"
         if self._fs.exists(path):
             self._fs.rm(path, recursive=True)
+
+
+def _new(graph: AttributionGraph) -> str:
+    """The folder of a replacement while it is made, beside the old one; no graph_id, so it counts as no graph."""
+    return f"{graph.graph_id}.new"
 
 
 def _marks(graph: AttributionGraph) -> list[Any]:

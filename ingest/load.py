@@ -80,8 +80,8 @@ def keep_graph(
 ) -> Literal["ingested", "updated", "unchanged"]:
     """Put a graph into the library and the store, or take over its labels, pins and names where it is there.
 
-    A new graph goes to the library first, a changed one to the database: either way a crash in between leaves a
-    difference by which doing it again finishes it.
+    It goes to the library first, from which pages read, and then to the database, which tells them. After a crash in
+    between, doing it again finishes it.
 
     Raises:
         StoreError: It cannot be stored or kept; what was there before is untouched.
@@ -92,8 +92,8 @@ def keep_graph(
         return "ingested"
     if library.is_current(graph):
         return store.add(graph)
-    store.add(graph, replace=True)
-    library.add(graph, replace=True)
+    with library.replaced(graph):
+        store.add(graph, replace=True)
     return "updated"
 
 

@@ -115,14 +115,21 @@ def test_other_labels_and_pins_on_the_same_graph_take_their_place(store, library
     assert feature["label"] == "new" and not store.run("labels_search", text="old").records
 
 
-def test_an_update_that_was_cut_off_between_database_and_library_is_finished_by_doing_it_again(store, library):
+def test_an_update_that_was_cut_off_before_the_database_is_finished_by_doing_it_again(store, library, monkeypatch):
     graph, renamed = make_graph(1), make_graph(1, prompt="another prompt")
     assert renamed.graph_id == graph.graph_id
     keep_graph(graph, store, library)
-    store.add(renamed, replace=True)
-    assert keep_graph(renamed, store, library) == "updated"
-    assert keep_graph(renamed, store, library) == "unchanged"
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(store, "add", interrupted)
+        keep_graph(renamed, store, library)
     assert library.load(graph.graph_id).metadata.prompt == "another prompt"
+    assert [row["prompt"] for row in store.graphs()] == [graph.metadata.prompt]
+    assert [keep_graph(renamed, store, library) for _ in range(2)] == ["updated", "unchanged"]
+    assert [row["prompt"] for row in store.graphs()] == ["another prompt"]
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
 
 
 def test_a_path_that_is_not_there_is_refused_with_its_name(store, library, tmp_path):
