@@ -13,12 +13,13 @@ config.yaml may instead list the files of a per-layer set, layer by layer, under
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tracer.errors import DictionaryError
+from tracer.published import Place
 from tracer.stored import StoredTensor, stored_tensors
 from tracer.transcoder_layer import Activation, TranscoderLayer
 
@@ -89,6 +90,8 @@ HOOKS_OF_HF = {  # modules whose output Gemma Scope 2 names, in TransformerLens'
 class Found:
     """The layers of a dictionary, and what their own descriptions tell."""
 
+    folder: Path
+    """Where its configuration lies."""
     layers: tuple[TranscoderLayer, ...]
     cross_layer: bool
     about: tuple[Path, ...] = ()
@@ -104,59 +107,58 @@ def find_layout(names: Sequence[str]) -> Layout | None:
     return next(followed, None)
 
 
-def read_layers(
-    layout: Layout, names: Sequence[str], fetch: Callable[[Sequence[str]], Path], config: Mapping[str, Any]
-) -> Found:
-    """The layers that this layout keeps among these files; of weights only headers are read.
+def read_layers(place: Place, layout: Layout, config: Mapping[str, Any], beside: Sequence[str]) -> Found:
+    """The layers that are kept in this layout; of weights only headers are read.
 
     Args:
-        names: Paths of all files there are.
-        fetch: Gives the folder that holds these of the files.
+        beside: Paths of other files to fetch with them.
 
     Raises:
         DictionaryError: A layer, file or tensor is missing, or features fire or lie in a way that is not known.
     """
-    weights = [name for name in names if re.fullmatch(layout.weights, name)]
-    folder = fetch([_beside(name, layout.about) for name in weights if _beside(name, layout.about) in names])
-    told = [_described(folder, layout, name) for name in weights]
+    weights = [name for name in place.names if re.fullmatch(layout.weights, name)]
+    abouts = {name: _beside(name, layout.about) for name in weights if layout.about}
+    there = sorted({*abouts.values()}.intersection(place.names))
+    folder = place.fetch(there) if there else None
+    told = [_described(place, layout, name, folder) for name in weights]
     by_layer: dict[int, int] = {}
     for row, about in enumerate(told):
         if by_layer.setdefault(about.layer, row) != row:
             raise DictionaryError(
-                f"{folder.name}: both {weights[by_layer[about.layer]]} and {weights[row]} are of layer {about.layer}; "
+                f"{place.name}: both {weights[by_layer[about.layer]]} and {weights[row]} are of layer {about.layer}; "
                 "expected one of each layer. List the files to use in a config.yaml under `transcoders`."
             )
     missing = [layer for layer in range(max(by_layer) + 1) if layer not in by_layer]
     if missing:
         raise DictionaryError(
-            f"{folder.name} has no file of layer {missing[0]}, but of layer {max(by_layer)} ({layout.what}); expected "
+            f"{place.name} has no file of layer {missing[0]}, but of layer {max(by_layer)} ({layout.what}); expected "
             "one of each layer. Fetch the dictionary again."
         )
     rows = [by_layer[layer] for layer in range(len(by_layer))]
-    k, first = _top_k(folder, config), told[rows[0]]
+    k, first = _top_k(place.name, config), told[rows[0]]
     decoders = [layout.decoder.format(layer) for layer in range(len(rows))] if layout.decoder else []
-    fetch([weights[row] for row in rows] + [name for name in decoders if name in names])
+    folder = place.fetch([*(weights[row] for row in rows), *(n for n in decoders if n in place.names), *beside])
     layers = []
     for layer, row in enumerate(rows):
         path, decoder = folder / weights[row], folder / decoders[layer] if decoders else None
         names_there = _names_in(path) if layout.names is PLT else layout.names
         layers.append(_layer(layer, path, names_there, k or told[row].k, layout.cross_layer, decoder))
-    paths = {folder / _beside(weights[row], layout.about) for row in rows if layout.about}
     return Found(
+        folder,
         tuple(layers),
         layout.cross_layer,
-        tuple(sorted(path for path in paths if path.is_file())),
-        *_common(folder, [(told[row].read_hook, told[row].write_hook) for row in rows]),
+        tuple(folder / name for name in there),
+        *_common(place.name, [(told[row].read_hook, told[row].write_hook) for row in rows]),
         first.model_name,
     )
 
 
 def read_listed(folder: Path, paths: Sequence[Path], cross_layer: bool, config: Mapping[str, Any]) -> Found:
     """The layers in these files, one a layer, each with the tensor names of a layout."""
-    k = _top_k(folder, config)
+    k = _top_k(folder.name, config)
     # some lists of cross-layer sets name their last file twice, because circuit-tracer leaves the last one out
     once = [path for row, path in enumerate(paths) if not (cross_layer and row and path == paths[row - 1])]
-    return Found(tuple(_layer(i, p, _names_in(p), k, cross_layer) for i, p in enumerate(once)), cross_layer)
+    return Found(folder, tuple(_layer(i, p, _names_in(p), k, cross_layer) for i, p in enumerate(once)), cross_layer)
 
 
 def _names_in(path: Path) -> Names:
@@ -211,7 +213,7 @@ def _need(tensors: Mapping[str, StoredTensor], key: str, path: Path) -> StoredTe
     return tensors[key]
 
 
-def _top_k(folder: Path, config: Mapping[str, Any]) -> int | None:
+def _top_k(where: str, config: Mapping[str, Any]) -> int | None:
     """k, where config.yaml says that features are TopK."""
     activation, k = config.get("activation"), config.get("k")
     match activation:
@@ -223,7 +225,7 @@ def _top_k(folder: Path, config: Mapping[str, Any]) -> int | None:
             seen = f"activation is topk and k is {k!r}; expected k, the number of features that fire for a token"
         case _:
             seen = f"activation is {activation!r}; expected relu, jumprelu, topk or batchtopk"
-    raise DictionaryError(f"{folder.name}/config.yaml: {seen}. Correct it.")
+    raise DictionaryError(f"{where}/config.yaml: {seen}. Correct it.")
 
 
 @dataclass(frozen=True)
@@ -237,14 +239,14 @@ class _Description:
     model_name: str | None = None
 
 
-def _described(folder: Path, layout: Layout, name: str) -> _Description:
+def _described(place: Place, layout: Layout, name: str, folder: Path | None) -> _Description:
     match = re.fullmatch(layout.weights, name)
     assert match is not None, name
     layer = int(match[1]) if match.re.groups else -1
-    path = folder / _beside(name, layout.about) if layout.about else None
+    path = folder / _beside(name, layout.about) if folder and layout.about else None
     if path is None or not path.is_file():
         if layout.about == "cfg.json":
-            raise DictionaryError(f"{folder.name}: there is no cfg.json beside {name}; expected one. Fetch it too.")
+            raise DictionaryError(f"{place.name}: there is no cfg.json beside {name}; expected one. Fetch it too.")
         return _Description(layer)
     about = _read_json(path)
     if layout.names is SAELENS:
@@ -300,10 +302,10 @@ def _hook_of_hf(point: object) -> str | None:
     return HOOKS_OF_HF.get(match[1]) if match else None
 
 
-def _common(folder: Path, hooks: Sequence[tuple[str | None, str | None]]) -> tuple[str | None, str | None]:
+def _common(where: str, hooks: Sequence[tuple[str | None, str | None]]) -> tuple[str | None, str | None]:
     if len(set(hooks)) > 1:
         raise DictionaryError(
-            f"{folder.name}: its layers read and write at different places ({sorted(set(hooks), key=str)}); expected "
+            f"{where}: its layers read and write at different places ({sorted(set(hooks), key=str)}); expected "
             "the same in each layer. Such a set cannot be traced."
         )
     return hooks[0]

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -122,7 +123,9 @@ class Place:
     folder: Path | None = None
     """The folder, for a place here."""
     hub: HubName | None = None
-    """The folder, for a place on the hub; its revision is the commit that `names` are of."""
+    """The folder, for a place on the hub."""
+    commit: str | None = None
+    """What `names` are of, for a place on the hub."""
 
     def fetch(self, names: Sequence[str]) -> Path:
         """The folder that holds these files, which are fetched if they are on the hub and not here yet."""
@@ -130,7 +133,13 @@ class Place:
             return self.folder
         assert self.hub is not None
         inside = f"{self.hub.inside}/" if self.hub.inside else ""
-        return _snapshot(self.hub, [inside + name for name in names]) / self.hub.inside
+        folder = _snapshot(self.hub, [inside + name for name in names])
+        if folder.name != self.commit:
+            raise DictionaryError(
+                f"{self.name} changed on the hub while it was fetched, from commit {self.commit} to {folder.name}; "
+                "expected one state. Try again, or name a revision."
+            )
+        return folder / self.hub.inside
 
 
 def find_place(folder_or_name: str | os.PathLike[str], revision: str | None = None) -> Place:
@@ -162,12 +171,7 @@ def find_place(folder_or_name: str | os.PathLike[str], revision: str | None = No
             f"{text!r} holds no files of a dictionary; expected {', '.join(SUFFIXES[:3])} files{folders_hint(names)}. "
             "Name the folder of the repository that holds them."
         )
-    return Place(inside_name(hub), here, hub=hub._replace(revision=commit))
-
-
-def inside_name(hub: HubName) -> str:
-    """Repository and folder, without revision."""
-    return f"{hub.repo}/{hub.inside}" if hub.inside else hub.repo
+    return Place(f"{hub.repo}/{hub.inside}".rstrip("/"), here, hub=hub, commit=commit)
 
 
 def fetch_listed(urls: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
@@ -228,10 +232,11 @@ def _snapshot(hub: HubName, names: Sequence[str]) -> Path:
 
 def _missing(hub: HubName, error: Exception) -> DictionaryError:
     at = f"@{hub.revision}" if hub.revision else ""
-    known = ", ".join(dict.fromkeys(about.name for about in PUBLISHED))
+    near = get_close_matches(hub.repo, [about.name for about in PUBLISHED], n=3, cutoff=0.5)
+    hint = f"; published under such names: {', '.join(near)}" if near else ""
     return DictionaryError(
         f"{hub.repo + at!r}: neither a folder here nor a dictionary on the hub ({' '.join(str(error).split())[:200]}); "
-        f"expected one of these. Check the name and the connection; published are, among others, {known}."
+        f"expected one of these. Check the name and the connection{hint}."
     )
 
 

@@ -129,34 +129,34 @@ def load_transcoders(folder_or_name: str | os.PathLike[str], *, revision: str | 
     """
     place = find_place(folder_or_name, revision)
     config = _read_config(place) if CONFIG_FILE in place.names else {}
-    found, folder, revisions = _fetch(place, config)
+    found, revisions = _fetch(place, config)
     scan, model_name = config.get("scan"), config.get("model_name") or found.model_name
     dictionary = TranscoderSet(
         name=place.name,
-        folder=folder,
+        folder=found.folder,
         scan=scan if isinstance(scan, str) else None,
         read_hook=_hook(place, config, "feature_input_hook", found.read_hook, READ_HOOKS),
         write_hook=_hook(place, config, "feature_output_hook", found.write_hook, WRITE_HOOKS),
         cross_layer=found.cross_layer,
         layers=found.layers,
         model_name=model_name if isinstance(model_name, str) else None,
-        about=(*found.about, *([folder / CONFIG_FILE] if CONFIG_FILE in place.names else [])),
+        about=(*found.about, *([found.folder / CONFIG_FILE] if CONFIG_FILE in place.names else [])),
         revisions=revisions,
     )
     _check_layers(dictionary, config)
     return dictionary
 
 
-def _fetch(place: Place, config: dict[str, Any]) -> tuple[Found, Path, dict[str, str]]:
-    """The layers, the folder they were named in, and the commits they are of."""
-    revisions = {place.hub.repo: place.hub.revision or ""} if place.hub else {}
+def _fetch(place: Place, config: dict[str, Any]) -> tuple[Found, dict[str, str]]:
+    """The layers, and the commits they are of."""
+    revisions = {place.hub.repo: place.commit or ""} if place.hub else {}
     beside = [name for name in (CONFIG_FILE, LABELS_FILE) if name in place.names]
     about = published(place.name)
     if about and about.k:
         config.setdefault("k", about.k)
     listed = config.get("transcoders")
     if listed:
-        return *_fetch_listed(place, config, beside, listed, revisions), revisions
+        return _fetch_listed(place, config, beside, listed, revisions), revisions
     layout = find_layout(place.names)
     if layout is None:
         raise DictionaryError(
@@ -164,12 +164,12 @@ def _fetch(place: Place, config: dict[str, Any]) -> tuple[Found, Path, dict[str,
             f"the like in this folder; expected a dictionary folder{folders_hint(place.names)}. "
             "Give the folder that holds them."
         )
-    return read_layers(layout, place.names, place.fetch, config), place.fetch(beside), revisions
+    return read_layers(place, layout, config, beside), revisions
 
 
 def _fetch_listed(
     place: Place, config: Mapping[str, Any], beside: list[str], listed: object, revisions: dict[str, str]
-) -> tuple[Found, Path]:
+) -> Found:
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
         raise DictionaryError(
             f"{place.name}/{CONFIG_FILE}: transcoders is {str(listed)[:80]!r}; expected a list of file names or hf:// "
@@ -180,7 +180,7 @@ def _fetch_listed(
     revisions.update(commits)
     folder, remote = place.fetch([*here, *beside]), iter(there)
     paths = [next(remote) if name.startswith("hf://") else folder / name for name in listed]
-    return read_listed(folder, paths, config.get("model_kind") == "cross_layer_transcoder", config), folder
+    return read_listed(folder, paths, config.get("model_kind") == "cross_layer_transcoder", config)
 
 
 def _read_config(place: Place) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def gemma_scope(folder: Path, drawn: Drawn) -> Path:
         path.parent.mkdir(parents=True)
         tensors = {"W_enc": part["encoder"].T.contiguous(), "W_dec": part["decoder"][:, 0].contiguous()}
         tensors |= {"b_enc": part["encoder_bias"], "b_dec": part["bias"], "threshold": part["threshold"]}
-        np.savez(path, **{name: value.numpy() for name, value in tensors.items()})
+        np.savez(path, **{name: value.numpy() for name, value in tensors.items()})  # type: ignore[arg-type]
     return write_config(folder)
 
 
