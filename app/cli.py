@@ -112,11 +112,11 @@ def trace(
 
     prompts = read_prompts(prompt, file, token_ids)
     settings = config or TraceConfig()
-    single = out is not None and file is None and len(prompts) == 1
-    folders = [out] if single else graph_folders(prompts, model, transcoders, settings, out or Path("graphs"))
+    single = out if file is None and len(prompts) == 1 else None
+    folders = [single] if single else graph_folders(prompts, model, transcoders, settings, out or Path("graphs"))
     with progress_bar() as progress, log_on_stderr("tracer") if settings.verbose else nullcontext():
         failed = trace_prompts(
-            prompts, folders, model, transcoders, settings, progress, say=_say, resume=not single
+            prompts, folders, model, transcoders, settings, progress, say=_say, resume=single is None
         )  # fmt: skip
     if failed:
         raise PromptError(f"{failed} of {len(prompts)} prompts could not be traced; the reasons stand above.")

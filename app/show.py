@@ -55,7 +55,7 @@ def top_of(graph: AttributionGraph, n: int) -> dict[str, Any]:
         "tokens": list(about.tokens),
         "nodes": len(graph.nodes),
         "edges": len(graph.edges),
-        "kept_nodes": int(graph.nodes["kept"].sum()),
+        "kept_nodes": int(graph.nodes["kept"].to_numpy().sum()),
         "kept_edges": int(graph.edges.kept.sum()),
         "outputs": [_node(node) | {OUTPUT: node[OUTPUT]} for node in outputs],
         "features": [
@@ -119,11 +119,12 @@ def _flat_rows(top: dict[str, Any]) -> list[dict[str, Any]]:
 def _head(graph: AttributionGraph) -> list[str]:
     about = graph.metadata
     scores = {"replacement score": about.replacement_score, "completeness score": about.completeness_score}
+    kept = int(graph.nodes["kept"].to_numpy().sum())
     told = [f"{name} {value:.3f}" for name, value in scores.items() if value is not None]
     return [
         about.prompt,
         f"graph_id {graph.graph_id}, {about.model}, {about.source_set}, computed by {about.origin}",
         f"{len(graph.nodes):,} nodes and {len(graph.edges):,} direct effects, pruned to "
-        f"{int(graph.nodes['kept'].sum()):,} and {int(graph.edges.kept.sum()):,}",
+        f"{kept:,} and {int(graph.edges.kept.sum()):,}",
         *([", ".join(told)] if told else []),
     ]

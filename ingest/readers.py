@@ -139,7 +139,8 @@ def _graph(file: Document, stem: str, provenance: dict[str, Any]) -> Attribution
         complete=False,
         target=file.text(ours.get("target"), "`target`") or "logit",
         roles={key: text for key, text in _object(ours.get("roles")).items() if isinstance(text, str)},
-        **_scores(file, ours),
+        replacement_score=_score(file, ours, "replacement_score"),
+        completeness_score=_score(file, ours, "completeness_score"),
         provenance=provenance | {"repairs": {name: n for name, n in file.repairs.items() if n}},
     )
     table = pd.DataFrame(nodes, columns=list(_Node._fields)).drop(columns=["file_id", "js_id"])
@@ -175,11 +176,10 @@ def _origin(about: dict[str, Any], file: Document) -> str:
     return "anthropic" if ANTHROPIC_JS_ID.fullmatch(str(first.get("jsNodeId"))) else "unknown"
 
 
-def _scores(file: Document, ours: dict[str, Any]) -> dict[str, float | None]:
-    """Scores of the whole graph, which cannot be computed from what a file holds."""
-    names = ("replacement_score", "completeness_score")
-    score = {name: file.number(ours.get(name), f"`{name}`") for name in names}
-    return {name: None if math.isnan(value) else value for name, value in score.items()}
+def _score(file: Document, ours: dict[str, Any], name: str) -> float | None:
+    """A score of the whole graph, which cannot be computed from what a file holds."""
+    score = file.number(ours.get(name), f"`{name}`")
+    return None if math.isnan(score) else score
 
 
 def _source_set(about: dict[str, Any]) -> str:

@@ -272,7 +272,7 @@ def _packed(raw: IO[bytes], name: str) -> Iterator[IO[bytes]]:
 
 
 def _blocks(matrix_NN: csr_array) -> Iterator[csr_array]:
-    for at in range(0, matrix_NN.shape[0], ROWS_AT_ONCE):
+    for at in range(0, len(matrix_NN.indptr) - 1, ROWS_AT_ONCE):
         yield matrix_NN[at : at + ROWS_AT_ONCE]
 
 

@@ -13,16 +13,18 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def run_notebook(path: Path) -> tuple[dict[str, Any], list[Any]]:
-    """Run the code cells as a kernel does; returns the names they left and the value that each cell shows."""
+    """Run the code cells as a kernel does; returns the names they left and the values that they show."""
     names: dict[str, Any] = {"__name__": "__main__"}
     shown = []
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         if cell["cell_type"] != "code":
             continue
         body = ast.parse("".join(cell["source"])).body
-        last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
-        exec(compile(ast.Module(body, []), path.name, "exec"), names)
-        shown.append(eval(compile(ast.Expression(last.value), path.name, "eval"), names) if last else None)
+        last = body[-1]
+        rest = body[:-1] if isinstance(last, ast.Expr) else body
+        exec(compile(ast.Module(rest, []), path.name, "exec"), names)
+        if isinstance(last, ast.Expr):
+            shown.append(eval(compile(ast.Expression(last.value), path.name, "eval"), names))
     return names, shown
 
 

@@ -59,7 +59,7 @@ def to_html(graph: "AttributionGraph") -> str:
     Nothing in it is a script, and every text of the graph is escaped: labels come from files of other people.
     """
     about = graph.metadata
-    kept, kept_edges = int(graph.nodes["kept"].sum()), int(graph.edges.kept.sum())
+    kept, kept_edges = int(graph.nodes["kept"].to_numpy().sum()), int(graph.edges.kept.sum())
     facts = [
         f"{about.model}, {about.source_set}",
         f"{len(graph.nodes):,} nodes and {len(graph.edges):,} direct effects, pruned to {kept:,} and {kept_edges:,}",
@@ -142,11 +142,10 @@ def _drawing(graph: "AttributionGraph") -> str:
 
 def _shown_rows(nodes: pd.DataFrame) -> list[int]:
     """Tokens, outputs and the most influential others, all of them kept."""
-    kept = nodes[nodes["kept"]]
-    ends = kept["kind"].isin([NodeKind.TOKEN, NodeKind.LOGIT])
-    others = kept[~ends].sort_values("influence", ascending=False, kind="stable").head(DRAWN_NODES)
-    ends = kept[ends].sort_values("influence", ascending=False, kind="stable").head(DRAWN_NODES)
-    return sorted([*others.index, *ends.index])
+    kept_N, influence_N = nodes["kept"].to_numpy(), nodes["influence"].to_numpy()
+    ends_N = np.isin(nodes["kind"].to_numpy(), [NodeKind.TOKEN, NodeKind.LOGIT])
+    rows = (np.flatnonzero(kept_N & which_N) for which_N in (ends_N, ~ends_N))
+    return sorted(row for some in rows for row in some[np.argsort(-influence_N[some], kind="stable")[:DRAWN_NODES]])
 
 
 def _places(graph: "AttributionGraph", shown: list[int]) -> dict[int, tuple[float, float]]:
