@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-MEASUREMENTS = ("circuits", "store", "dashboard", "demo_model")
+MEASUREMENTS = ("circuits", "store", "dashboard", "demo_model", "ledger")
 
 
 def main(names: list[str]) -> None:
