@@ -14,7 +14,7 @@ config.yaml may instead list the files of a per-layer set, layer by layer, under
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,12 @@ class Names:
     """Whether the bypass is applied as x @ skip, and not as x @ skip.T."""
     signed: bool = False
     """Whether its JumpReLU and TopK let negative values pass."""
+    needed: tuple[str, ...] = ()
+    """Of threshold and skip, those that are always there."""
+
+    def of(self, part: str, layer: int) -> str:
+        """The name of a part of this layer."""
+        return getattr(self, part).format(layer)
 
 
 PLT = Names(threshold="activation_function.threshold", encoder_by_input=False, signed=True)
@@ -49,8 +55,15 @@ CLT = Names(
     skip_by_input=True,
     signed=True,
 )
-GEMMA_SCOPE = Names(signed=True)
-GEMMA_SCOPE_2 = Names(encoder="w_enc", decoder="w_dec", skip="affine_skip_connection", skip_by_input=True, signed=True)
+GEMMA_SCOPE = Names(signed=True, needed=("threshold",))
+GEMMA_SCOPE_2 = Names(
+    encoder="w_enc",
+    decoder="w_dec",
+    skip="affine_skip_connection",
+    skip_by_input=True,
+    signed=True,
+    needed=("threshold",),
+)
 SAELENS = Names()
 SPARSIFY = Names(encoder="encoder.weight", encoder_bias="encoder.bias", encoder_by_input=False)
 
@@ -79,7 +92,13 @@ LAYOUTS = (
     Layout("SAELens", r"(?:.*/)?sae_weights\.safetensors", SAELENS, about="cfg.json"),
     Layout("sparsify", r"(?:[^/]*\.)?(?:layers|h)\.(\d+)\.mlp/sae\.safetensors", SPARSIFY, about="cfg.json"),
 )
-SAELENS_KINDS = {"transcoder", "skip_transcoder", "jumprelu_transcoder", "jumprelu_skip_transcoder"}
+PARTS = ("encoder", "encoder_bias", "decoder", "bias", "threshold", "skip")
+SAELENS_KINDS = {  # and what they have beside encoder and decoder
+    "transcoder": (),
+    "skip_transcoder": ("skip",),
+    "jumprelu_transcoder": ("threshold",),
+    "jumprelu_skip_transcoder": ("threshold", "skip"),
+}
 HOOKS_OF_HF = {  # modules whose output Gemma Scope 2 names, in TransformerLens's names
     "pre_feedforward_layernorm.output": "mlp.hook_in",
     "post_feedforward_layernorm.output": "hook_mlp_out",
@@ -141,8 +160,9 @@ def read_layers(place: Place, layout: Layout, config: Mapping[str, Any], beside:
     layers = []
     for layer, row in enumerate(rows):
         path, decoder = folder / weights[row], folder / decoders[layer] if decoders else None
-        names_there = _names_in(path) if layout.names is PLT else layout.names
-        layers.append(_layer(layer, path, names_there, k or told[row].k, layout.cross_layer, decoder))
+        names = _names_in(path) if layout.names is PLT else layout.names
+        names = replace(names, needed=(*names.needed, *told[row].needed))
+        layers.append(_layer(layer, path, names, k or told[row].k, layout.cross_layer, decoder))
     return Found(
         folder,
         tuple(layers),
@@ -172,26 +192,37 @@ def _names_in(path: Path) -> Names:
 def _layer(
     layer: int, path: Path, names: Names, k: int | None, cross_layer: bool, decoder_path: Path | None = None
 ) -> TranscoderLayer:
-    tensors = stored_tensors(path)
-    decoders = stored_tensors(decoder_path) if decoder_path else tensors
-    encoder = _need(tensors, names.encoder.format(layer), path)
-    decoder = _need(decoders, names.decoder.format(layer), decoder_path or path)
-    skip = tensors.get(names.skip.format(layer))
-    if cross_layer and names is GEMMA_SCOPE_2 and len(decoder.shape) == 3:
+    tensors, decoders = stored_tensors(path), stored_tensors(decoder_path or path)
+    encoder, bias, encoder_bias = (
+        _need(tensors, names.of(p, layer), path) for p in ("encoder", "bias", "encoder_bias")
+    )
+    decoder = _need(decoders, names.of("decoder", layer), decoder_path or path)
+    for part in names.needed:
+        _need(tensors, names.of(part, layer), path)
+    _check_known(tensors, names, layer, path)
+    threshold, skip = (tensors.get(names.of(part, layer)) for part in ("threshold", "skip"))
+    if cross_layer and names.decoder == GEMMA_SCOPE_2.decoder and len(decoder.shape) == 3:
         decoder = decoder.after(layer)
+    signed = names.signed and (k is not None or threshold is not None)  # ReLU holds negative values back everywhere
     return TranscoderLayer(
         encoder=_seen(encoder, names.encoder_by_input),
-        encoder_bias=_need(tensors, names.encoder_bias.format(layer), path),
+        encoder_bias=encoder_bias,
         decoder=decoder,
-        bias=_need(tensors, names.bias.format(layer), path),
-        activation=Activation(tensors.get(names.threshold.format(layer)), k, _signed(tensors, names, layer, k)),
+        bias=bias,
+        activation=Activation(threshold, k, signed),
         skip=None if skip is None else _seen(skip, not names.skip_by_input),
     )
 
 
-def _signed(tensors: Mapping[str, StoredTensor], names: Names, layer: int, k: int | None) -> bool:
-    """Plain ReLU holds negative values back whoever wrote it."""
-    return names.signed and (k is not None or names.threshold.format(layer) in tensors)
+def _check_known(tensors: Mapping[str, StoredTensor], names: Names, layer: int, path: Path) -> None:
+    """A tensor that nobody uses may be one that changes what features compute."""
+    known = [names.of(part, layer) for part in PARTS]
+    unknown = set(tensors).difference(known)
+    if unknown:
+        raise DictionaryError(
+            f"{path.parent.name}/{path.name} has a tensor {min(unknown)!r}; expected no others than "
+            f"{', '.join(known)}, since it may change what features compute. Convert the dictionary."
+        )
 
 
 def _seen(tensor: StoredTensor, exchanged: bool) -> StoredTensor:
@@ -237,6 +268,8 @@ class _Description:
     read_hook: str | None = None
     write_hook: str | None = None
     model_name: str | None = None
+    needed: tuple[str, ...] = ()
+    """Parts that the weights must have, as in `Names`."""
 
 
 def _described(place: Place, layout: Layout, name: str, folder: Path | None) -> _Description:
@@ -254,8 +287,8 @@ def _described(place: Place, layout: Layout, name: str, folder: Path | None) -> 
     if layout.names is SPARSIFY:
         return _sparsify(path, layer, about)
     read, write = (_hook_of_hf(about.get(key)) for key in ("hf_hook_point_in", "hf_hook_point_out"))
-    model = about.get("model_name")
-    return _Description(layer, None, read, write, model.replace("gemma-v3", "gemma-3") if model else None)
+    model = str(about.get("model_name") or "").replace("gemma-v3", "gemma-3") or None
+    return _Description(layer, None, read, write, model, ("skip",) if about.get("affine_connection") else ())
 
 
 def _saelens(path: Path, about: Mapping[str, Any]) -> _Description:
@@ -273,7 +306,8 @@ def _saelens(path: Path, about: Mapping[str, Any]) -> _Description:
                 f"{where}: {key} is {seen!r}; expected {' or '.join(map(str, known[:4]))}. Only transcoders whose "
                 "features are linear in what they read, up to their activation, can be traced."
             )
-    more = {**about, **(about.get("metadata") or {})}
+    metadata = about.get("metadata")
+    more = {**about, **(metadata if isinstance(metadata, dict) else {})}
     read, write = (re.fullmatch(r"blocks\.(\d+)\.(.+)", str(more.get(key))) for key in ("hook_name", "hook_name_out"))
     if read is None or write is None or read[1] != write[1]:
         raise DictionaryError(
@@ -281,7 +315,8 @@ def _saelens(path: Path, about: Mapping[str, Any]) -> _Description:
             "hooks of one block, such as blocks.3.mlp.hook_in and blocks.3.hook_mlp_out. Correct hook_name and "
             "hook_name_out."
         )
-    return _Description(int(read[1]), None, read[2], write[2], more.get("model_name"))
+    kind = SAELENS_KINDS[about["architecture"]]
+    return _Description(int(read[1]), None, read[2], write[2], more.get("model_name"), kind)
 
 
 def _sparsify(path: Path, layer: int, about: Mapping[str, Any]) -> _Description:
@@ -294,7 +329,8 @@ def _sparsify(path: Path, layer: int, about: Mapping[str, Any]) -> _Description:
             f"{path.parent.name}/{path.name} says {seen}; expected transcode true, activation topk, a number k and "
             "nothing added to the output but a linear bypass. Other kinds cannot be traced."
         )
-    return _Description(layer, k, "mlp.hook_in", "mlp.hook_out")
+    needed = ("skip",) if about.get("skip_connection") else ()
+    return _Description(layer, k, "mlp.hook_in", "mlp.hook_out", None, needed)
 
 
 def _hook_of_hf(point: object) -> str | None:

@@ -302,6 +302,29 @@ def test_a_saelens_transcoder_that_computes_otherwise_is_refused(tmp_path, chang
         load_transcoders(folder)
 
 
+@pytest.mark.parametrize(
+    ("layout", "file", "missing"),
+    [
+        (saelens, "blocks.1.mlp.hook_in/sae_weights.safetensors", "threshold"),
+        (saelens, "blocks.1.mlp.hook_in/sae_weights.safetensors", "W_skip"),
+        (gemma_scope_2_plt, "layer_1_width_16k_l0_small_affine/params.safetensors", "threshold"),
+        (gemma_scope_2_plt, "layer_1_width_16k_l0_small_affine/params.safetensors", "affine_skip_connection"),
+    ],
+)
+def test_what_a_layout_promises_must_be_there(tmp_path, layout, file, missing):
+    path = layout(tmp_path / "promised", Drawn()) / file
+    save_file({name: value for name, value in load_file(path).items() if name != missing}, path)
+    with pytest.raises(DictionaryError, match=f"{file} has no tensor '{missing}'"):
+        load_transcoders(tmp_path / "promised")
+
+
+def test_a_tensor_that_nobody_would_use_is_refused(tmp_path):
+    path = circuit_tracer_plt(tmp_path / "odd", Drawn()) / "layer_1.safetensors"
+    save_file(load_file(path) | {"log_thresholds": torch.zeros(N_FEATURES)}, path)
+    with pytest.raises(DictionaryError, match=r"odd/layer_1\.safetensors has a tensor 'log_thresholds'; expected no"):
+        load_transcoders(tmp_path / "odd")
+
+
 @pytest.mark.parametrize("change", [{"transcode": False}, {"activation": "groupmax"}, {"embed_skip": True}])
 def test_a_sparse_coder_that_computes_otherwise_is_refused(tmp_path, change):
     with pytest.raises(DictionaryError, match=f"layers.0.mlp/cfg.json says .*{next(iter(change))}"):
