@@ -77,10 +77,12 @@ def published(name: str) -> PublishedSet | None:
 def same_model(one: str, other: str) -> bool:
     """Whether two names may be of one model, or of a model and its fine-tuned form; owners do not count.
 
-    >>> same_model("google/gemma-2-2b", "unsloth/Gemma-2-2B-it"), same_model("google/gemma-2-2b", "Qwen/Qwen3-4B")
-    (True, False)
+    >>> same_model("google/gemma-2-2b", "unsloth/Gemma-2-2B-it"), same_model("google/gemma-3-1b-pt", "gemma-3-1b-it")
+    (True, True)
+    >>> same_model("google/gemma-2-2b", "Qwen/Qwen3-4B")
+    False
     """
-    a, b = (name.rstrip("/").rpartition("/")[2].casefold() for name in (one, other))
+    a, b = (name.rstrip("/").rpartition("/")[2].casefold().removesuffix("-pt") for name in (one, other))
     return a in b or b in a
 
 

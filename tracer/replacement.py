@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tracer.adapter import Adapter, Forward
-from tracer.errors import DictionaryError, UnsupportedModelError
+from tracer.errors import UnsupportedModelError
 from tracer.frozen import FrozenModel
 from tracer.transcoders import TranscoderSet
 
@@ -99,15 +99,7 @@ class ReplacementModel:
     transcoders: TranscoderSet
 
     def __post_init__(self) -> None:
-        seen = (self.transcoders.n_layers, self.transcoders.d_model)
-        expected = (self.adapter.n_layers, self.adapter.d_model)
-        if seen != expected:
-            raise DictionaryError(
-                f"dictionary {self.transcoders.name} is for a model of {seen[0]} layers and width {seen[1]}; "
-                f"{self.adapter.name} has {expected[0]} layers and width {expected[1]}. "
-                "Give the dictionary that was trained on this model."
-            )
-        self.transcoders.check_model(self.adapter.name)
+        self.transcoders.check_fits(self.adapter.name, self.adapter.n_layers, self.adapter.d_model)
         self.adapter.check_read_hook(self.transcoders.read_hook)
 
     @property

@@ -62,14 +62,19 @@ class TranscoderSet:
         """Every file the dictionary is read from."""
         return sorted({*self.about}.union(*(layer.files for layer in self.layers)))
 
-    def check_model(self, model: str) -> None:
-        """Raise DictionaryError if it was surely trained on another model than the one of this hub name.
+    def check_fits(self, model: str, n_layers: int, d_model: int) -> None:
+        """Raise DictionaryError if it is of another size than this model, or surely of another model by name.
 
-        A folder's name says nothing of the model in it, so that a fine-tuned model in a folder is never refused.
+        A folder's name says nothing of the model in it: a fine-tuned model in a folder is never refused by its name.
         """
+        sets = published_for(model)
+        hint = f" Published for {model}: {', '.join(sets)}." if sets else ""
+        if (self.n_layers, self.d_model) != (n_layers, d_model):
+            raise DictionaryError(
+                f"dictionary {self.name} is for a model of {self.n_layers} layers and width {self.d_model}; {model} "
+                f"has {n_layers} layers and width {d_model}. Give the dictionary that was trained on this model.{hint}"
+            )
         if self.model_name and "/" in model and not same_model(self.model_name, model):
-            sets = published_for(model)
-            hint = f" Published for {model} are {', '.join(sets)}." if sets else ""
             raise DictionaryError(
                 f"dictionary {self.name} was trained on {self.model_name}, the model is {model}; expected one and the "
                 f"same. Give the dictionary of this model, or, if the model is a form of the other, its folder.{hint}"
