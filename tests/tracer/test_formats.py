@@ -455,3 +455,22 @@ def test_a_layout_by_inputs_is_read_in_blocks_too(tmp_path, counted, monkeypatch
     monkeypatch.setattr(stored, "MIN_INNER_ROWS", 8)
     dictionary.encoder_rows(0, torch.tensor([4, 11]))
     assert set(counted) == {8 * N_FEATURES * 4} and len(counted) == D_MODEL // 8
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "npz"])
+@given(st.lists(st.tuples(st.integers(0, 700), st.integers(0, 255)), min_size=1, max_size=4), st.integers(0, 900))
+def test_damaged_files_are_refused_or_read_but_never_crash(tmp_path_factory, suffix, changes, length):
+    path = tmp_path_factory.mktemp("damaged") / f"params.{suffix}"
+    if suffix == "npz":
+        np.savez(path, W_enc=np.ones((4, 3), "float32"), b_enc=np.ones(3, "float32"))
+    else:
+        save_file({"W_enc": torch.ones(4, 3), "b_enc": torch.ones(3)}, path)
+    content = bytearray(path.read_bytes())
+    for at, value in changes:
+        content[at % len(content)] = value
+    path.write_bytes(content[: length or None])
+    try:
+        for tensor in stored_tensors(path).values():
+            tensor.read()
+    except DictionaryError as error:
+        assert path.name in str(error)
