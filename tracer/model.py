@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Mxfp4Config
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
@@ -46,7 +46,7 @@ def open_model(folder_or_name: str | os.PathLike[str], *, device: str = "auto", 
             f"{source}: architecture {kind!r} has no adapter; there are adapters for {', '.join(ADAPTERS)}. "
             f"To add one, provide {WHAT_AN_ADAPTER_PROVIDES}."
         )
-    model = _read_weights(source, resolve_dtype(dtype)).to(place).eval().requires_grad_(False)
+    model = _read_weights(source, config, resolve_dtype(dtype)).to(place).eval().requires_grad_(False)
     folder = Path(source) if os.path.isdir(source) else Path(str(cached_file(source, "config.json"))).parent
     name = folder.name if os.path.isdir(source) else source
     return ADAPTERS[kind](model, _read_tokenizer(source), name, folder)
@@ -101,7 +101,7 @@ def _read(source: str, what: str, reader: Any, **options: Any) -> Any:
     """Call a reader of transformers and turn its failure into our error."""
     try:
         return reader(source, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, ImportError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         remedy = "Check the files." if os.path.isdir(source) else "Check the name, or give a local folder."
         raise UnsupportedModelError(
@@ -109,9 +109,11 @@ def _read(source: str, what: str, reader: Any, **options: Any) -> Any:
         ) from error
 
 
-def _read_weights(source: str, dtype: torch.dtype) -> Any:
+def _read_weights(source: str, config: Any, dtype: torch.dtype) -> Any:
     options = {"attn_implementation": "eager", "dtype": dtype, "output_loading_info": True}
     options["experts_implementation"] = "eager"  # the grouped products of mixtures of experts know no float64
+    if (getattr(config, "quantization_config", None) or {}).get("quant_method") == "mxfp4":
+        options["quantization_config"] = Mxfp4Config(dequantize=True)  # GPT-OSS as published; packed it needs more
     with _no_progress_bar():
         model, info = _read(source, "weights", AutoModelForCausalLM.from_pretrained, **options)
     missing = sorted(info["missing_keys"])

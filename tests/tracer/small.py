@@ -1,11 +1,12 @@
 """Small random models and dictionaries on disk, made from the library's own config classes."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -46,6 +47,8 @@ COMMON = {
 }
 WITHOUT_HEAD_DIM = {name: value for name, value in COMMON.items() if name != "head_dim"}
 NEOX = {name: value for name, value in WITHOUT_HEAD_DIM.items() if name != "num_key_value_heads"}
+NEOX["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0, "original_max_position_embeddings": 16}
 GEMMA3 = COMMON | {
     "sliding_window": 4,
     "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
@@ -72,12 +75,14 @@ ARCHITECTURES = {
     ),
     "qwen3": lambda: Qwen3Config(**COMMON, tie_word_embeddings=True),
     "olmo2": lambda: Olmo2Config(**COMMON, attention_bias=True),
-    "gpt_oss": lambda: GptOssConfig(**COMMON, sliding_window=4, num_local_experts=4, num_experts_per_tok=2),
+    "gpt_oss": lambda: GptOssConfig(
+        **COMMON, sliding_window=4, num_local_experts=4, num_experts_per_tok=2, rope_parameters=YARN
+    ),
     "gpt2": lambda: GPT2Config(
         vocab_size=N_VOCAB, n_embd=D_MODEL, n_layer=N_LAYERS, n_head=4, n_positions=32, initializer_range=0.25
     ),
-    "gpt_neox": lambda: GPTNeoXConfig(**NEOX, rotary_pct=0.5),
-    "gpt_neox-serial": lambda: GPTNeoXConfig(**NEOX, rotary_pct=0.5, use_parallel_residual=False),
+    "gpt_neox": lambda: GPTNeoXConfig(**NEOX),
+    "gpt_neox-serial": lambda: GPTNeoXConfig(**NEOX, use_parallel_residual=False),
 }
 
 
@@ -152,3 +157,29 @@ def _write_layer(folder: Path, kind: Dictionary, i: int, encoder: dict, decoder:
     if "threshold" in encoder:
         encoder["activation_function.threshold"] = encoder.pop("threshold")
     save_file(encoder | {"W_dec": decoder[:, 0].contiguous()}, folder / f"layer_{i}.safetensors")
+
+
+FP4 = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])  # the numbers of MXFP4; bit 3 of a code is the sign
+
+
+def write_mxfp4(folder: Path, plain: Path, seed: int = 0) -> tuple[Path, Path]:
+    """A GPT-OSS folder with experts in MXFP4, as published, and one with the same numbers in full: (folder, plain)."""
+    write_model(plain, "gpt_oss", intermediate_size=32)
+    weights, random = load_file(plain / "model.safetensors"), torch.Generator().manual_seed(seed)
+    packed = dict(weights)
+    for name in [name for name in weights if name.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+        n_experts, n_in, n_out = weights[name].shape
+        code = torch.randint(0, 16, (n_experts, n_out, n_in // 32, 32), generator=random, dtype=torch.uint8)
+        scale = torch.randint(124, 127, code.shape[:3], generator=random, dtype=torch.uint8)  # exponents, plus 127
+        value = FP4[(code & 7).long()] * torch.where(code > 7, -1, 1) * 2.0 ** (scale.float() - 127)[..., None]
+        weights[name] = value.reshape(n_experts, n_out, n_in).transpose(1, 2).contiguous()
+        del packed[name]
+        packed |= {f"{name}_blocks": code[..., ::2] | code[..., 1::2] << 4, f"{name}_scales": scale}
+    save_file(weights, plain / "model.safetensors", metadata={"format": "pt"})
+    shutil.copytree(plain, folder)
+    save_file(packed, folder / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((plain / "config.json").read_text())
+    left = ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]
+    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": left}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder, plain

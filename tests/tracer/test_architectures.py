@@ -126,7 +126,7 @@ def test_hook_normalized_is_before_the_weight_of_an_rms_norm_and_after_that_of_a
     rms, layer = small(tmp_path, "llama"), small(tmp_path, "gpt2")
     hooks = ("ln2.hook_normalized", "mlp.hook_in")
     scaled, whole = (rms.read_LPD(rms.observe(TOKENS), hook) for hook in hooks)
-    weight_LD = torch.stack([block.post_attention_layernorm.weight for block in rms.blocks])
+    weight_LD = torch.stack([block.get_parameter("post_attention_layernorm.weight") for block in rms.blocks])
     assert torch.allclose(scaled * weight_LD[:, None], whole, rtol=1e-5, atol=1e-6)
     assert not torch.allclose(scaled, whole, atol=0.1)
     assert torch.equal(*(layer.read_LPD(layer.observe(TOKENS), hook) for hook in hooks))

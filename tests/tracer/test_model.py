@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.tracer.small import ARCHITECTURES, N_LAYERS, PROMPT, write_model
+from tests.tracer.small import ARCHITECTURES, N_LAYERS, PROMPT, write_model, write_mxfp4
 from tracer.adapter import Layout
 from tracer.architectures import Gemma2Adapter, LlamaAdapter
 from tracer.errors import SettingError, UnsupportedModelError
@@ -56,6 +56,15 @@ def test_other_number_formats_pass_too(folder, dtype):
 def test_the_weights_on_disk_may_be_bf16(llama):
     change_weights(llama, lambda weights: weights.update({k: v.bfloat16() for k, v in weights.items()}))
     assert load_model(llama).dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_gpt_oss_is_read_as_published_with_experts_in_mxfp4(tmp_path, dtype):
+    """By truth: the same numbers in full give the same logits to the last bit."""
+    packed, plain = (load_model(folder, dtype=dtype) for folder in write_mxfp4(tmp_path / "packed", tmp_path / "plain"))
+    assert {weight.dtype for weight in packed.model.parameters()} == {getattr(torch, dtype)}
+    seen, expected = (adapter.observe(torch.tensor(PROMPT)).logits_PV for adapter in (packed, plain))
+    assert torch.equal(seen, expected)
 
 
 @pytest.mark.parametrize("switch", [{"sliding_window": 2}, {"attn_logit_softcapping": None}, {"head_dim": 8}])
