@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from tracer.config import COST_SETTINGS, TARGET_SETTINGS, TraceConfig
+from tracer.errors import UnsupportedModelError
 from tracer.graph import AttributionGraph, GraphMetadata, weights_of
 from tracer.influence import prune, scores
 from tracer.labels import Labels
@@ -67,11 +68,12 @@ def attribute(
 
     Raises:
         PromptError: The prompt or a target cannot be traced.
-        UnsupportedModelError: The model computes NaN on this prompt.
+        UnsupportedModelError: The model, or its frozen map, computes NaN on this prompt.
         DictionaryError: The dictionary's weights or labels are damaged.
         SettingError: The memory does not suffice.
     """
     watch, config = Stopwatch(), config or TraceConfig()
+    say = log.info if config.verbose else log.debug
     token_P = encode_prompt(prompt, model.adapter, chat=config.chat)
     answer = encode_answer(config.answer, token_P, model.adapter) if config.answer else []
     asked = ask(config, model.adapter, model.transcoders, token_P, answer, directions)
@@ -85,14 +87,15 @@ def attribute(
         targets = find(asked, model.adapter, local, config)
         ledger = ledger_of(local) if config.bias_nodes else None
         work.set_rows(local)
-        if config.verbose:
-            log.info("%d tokens, %d active features, %d outputs", local.n_pos, len(local.features), len(targets))
+        say("%d tokens, %d active features, outputs: %s", local.n_pos, len(local.features), len(targets))
         found, selected_A = trace_rows(local, targets, config, progress, ledger)
+        say("rows of %d features computed, %.1f s since the start", len(selected_A), watch.elapsed_s)
 
     nodes, place = _nodes(model, local, targets, ledger, selected_A, labels)
     source, target, effect = found.among(selected_A, len(nodes))
     source, target = place[source], place[target]
     size_N, nodes["remainder"] = _ledger_columns(local, targets, found, selected_A, place)
+    _check_finite(nodes, size_N, model)
     weight_N, kind_N = _weights(nodes, config), nodes["kind"].to_numpy()
     pruning = prune(
         source, target, effect, kind_N, weight_N,
@@ -101,6 +104,8 @@ def attribute(
     nodes["influence"] = np.minimum(pruning.influence_N + weight_N, 1)  # a walk visits the output that it starts at
     nodes["kept"] = pruning.kept_N
     graph_scores = scores(source, target, effect, kind_N, weight_N)
+    say("%d of %d nodes and %d of %d effects kept", pruning.kept_N.sum(), len(nodes), pruning.kept_E.sum(), len(effect))
+    say("replacement score %.3f, completeness score %.3f", graph_scores.replacement, graph_scores.completeness)
     inputs = _inputs(model, token_P, config, asked)
     about = GraphMetadata(
         slug=slug or slug_of(text),
@@ -157,6 +162,16 @@ def _ledger_columns(
         remainder_N = np.where(size_N > 0, (value_N - sum_N) / size_N, np.nan)
     row_N = np.concatenate([selected_A, np.arange(len(local.features), len(sum_N))])[np.argsort(place)]
     return size_N[row_N], remainder_N[row_N]
+
+
+def _check_finite(nodes: pd.DataFrame, size_N: np.ndarray, model: ReplacementModel) -> None:
+    broken = np.flatnonzero(~np.isfinite(size_N))
+    if len(broken):
+        raise UnsupportedModelError(
+            f"{model.adapter.name}: the effects on {nodes['node_id'].iloc[broken[0]]} hold NaN or infinity in "
+            f"{model.adapter.dtype}; expected finite numbers. A token whose embedding is zero gives norms without end: "
+            "leave it out, or load with dtype='float64'."
+        )
 
 
 def _feature_nodes(

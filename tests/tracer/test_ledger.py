@@ -13,6 +13,7 @@ from tests.tracer.small import ARCHITECTURES, N_LAYERS, N_VOCAB, PROMPT, Diction
 from tests.tracer.test_effects import CASES, all_rows
 from tracer import TraceConfig
 from tracer.effects import DirectEffects
+from tracer.errors import UnsupportedModelError
 from tracer.graph import AttributionGraph
 from tracer.influence import prune, scores
 from tracer.ledger import Constant, ledger_of
@@ -22,7 +23,7 @@ LIMIT = 1e-5
 KINDS = {
     "plt": Dictionary(),
     "plt-relu-skip": Dictionary(threshold=False, skip=True),
-    "clt-skip": Dictionary(cross_layer=True, skip=True),
+    "clt-skip-inner": Dictionary(cross_layer=True, skip=True, write_hook="mlp.hook_out"),
 }
 PLACES = [(architecture, kind) for architecture in ARCHITECTURES for kind in KINDS]
 
@@ -38,7 +39,7 @@ def model(request, tmp_path_factory):
 
 @settings(max_examples=4, deadline=None)
 @given(
-    tokens=st.lists(st.integers(0, N_VOCAB - 1), min_size=1, max_size=9),
+    tokens=st.lists(st.integers(1, N_VOCAB - 1), min_size=1, max_size=9),  # 0 pads: its embedding is zero
     first=st.booleans(),
     target=st.sampled_from(["logit", "log-odds"]),
 )
@@ -141,6 +142,22 @@ def test_there_is_one_bias_node_a_layer_and_one_for_what_each_node_brings_itself
     assert nodes["node_id"].tolist() == [*(f"B_0_{layer}" for layer in range(N_LAYERS)), "B_3_-1"]
     assert nodes["label"].tolist() == [*(f"biases of layer {layer}" for layer in range(N_LAYERS)), "own bias"]
     assert nodes["layer"].tolist() == [0, 1, 2, -1] and (nodes["position"] == -1).all()
+
+
+def test_norms_that_have_no_end_are_told(tmp_path):
+    """The padding token's embedding is zero, so its norms divide by almost nothing, block after block."""
+    kind = Dictionary(cross_layer=True, skip=True, write_hook="mlp.hook_out")
+    model = tracer.load(write_model(tmp_path / "tiny", "gemma2"), write_dictionary(tmp_path / "clt", kind))
+    with pytest.raises(UnsupportedModelError, match=r"the effects on .* hold NaN or infinity in torch\.float32"):
+        tracer.attribute([0], model)
+
+
+def test_position_embeddings_are_a_bias_node(tmp_path):
+    model = tracer.load(write_model(tmp_path / "tiny", "gpt2"), write_dictionary(tmp_path / "plt", Dictionary()))
+    graph = tracer.attribute(PROMPT, model)
+    (row,) = np.flatnonzero(graph.nodes["label"] == "position embeddings")
+    assert graph.nodes["node_id"].iloc[row] == "B_1_-1"
+    assert np.abs(graph.edges.effect[graph.edges.source == row]).max() > 0
 
 
 def test_a_first_position_that_is_left_out_is_a_bias_node(small):

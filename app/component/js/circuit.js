@@ -44,7 +44,7 @@ export class CircuitPane {
 
   #output() {
     const { graph, selected } = this.view;
-    return selected >= 0 && graph.kind[selected] === OUTPUT ? selected : graph.outputRows[0];
+    return selected >= 0 && graph.kind[selected] === OUTPUT ? selected : graph.goalRows[0];
   }
 
   #suggest() {

@@ -69,6 +69,8 @@ export class Graph {
     this.tokenRow = new Map(this.rowsWhere((i) => kind[i] === TOKEN).map((i) => [this.position[i], i]));
     this.biasRows = this.rowsWhere((i) => kind[i] === BIAS);
     this.outputRows = this.rowsWhere((i) => kind[i] === OUTPUT).sort((a, b) => this.probability[b] - this.probability[a]);
+    const explained = this.rowsWhere((i) => kind[i] === FEATURE && this.probability[i] > 0);
+    this.goalRows = this.outputRows.length ? this.outputRows : explained; // what the graph explains
     const inner = this.rowsWhere((i) => kind[i] === FEATURE || kind[i] === ERROR).sort((a, b) => influence[b] - influence[a]);
     const total = inner.reduce((sum, i) => sum + influence[i], 0) || 1;
     const largest = Math.max(1e-9, ...inner.filter((i) => kind[i] === FEATURE).slice(0, 1).map((i) => influence[i]));

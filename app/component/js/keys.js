@@ -28,7 +28,7 @@ export function listenToKeys(view) {
 /** Go along the strongest link in this direction. */
 function follow(view, direction) {
   const { graph, visible, selected } = view, end = direction === "inputs" ? "source" : "target";
-  if (selected < 0) return view.select(graph.outputRows[0] ?? -1);
+  if (selected < 0) return view.select(graph.goalRows[0] ?? -1);
   let best = -1;
   for (const e of graph[direction](selected)) {
     if (visible[graph[end][e]] && (best < 0 || Math.abs(graph.share[e]) > Math.abs(graph.share[best]))) best = e;

@@ -39,7 +39,7 @@ export class Rail {
     const { graph, view } = { graph: this.view.graph, view: this.view };
     const output = (i) => el("button.btn", { onclick: () => view.select(i) }, graph.name(i), el("span.soft", {}, ` ${chance(graph, i)}`));
     return el("div.empty", {}, el("b", {}, "Nothing selected"), el("span", {}, "Click a node to see what feeds it and what it drives."),
-      ...graph.outputRows.slice(0, 4).map(output));
+      ...graph.goalRows.slice(0, 4).map(output));
   }
 
   #head(i) {

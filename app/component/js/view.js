@@ -89,7 +89,7 @@ export class View {
     const lost = [...this.state.pins, this.state.sel].filter((id) => id != null && !known(id));
     this.state.pins = this.state.pins.filter(known);
     if (!known(this.state.sel)) this.state.sel = null;
-    if (this.state.sel == null && !this.state.pins.length) this.state.sel = this.graph.node_id[this.graph.outputRows[0]] ?? null;
+    if (this.state.sel == null && !this.state.pins.length) this.state.sel = this.graph.node_id[this.graph.goalRows[0]] ?? null;
     if (fresh) this.#relayout();
     this.refresh();
     this.notice(lost.length ? `${plural(lost.length, "node")} of this link ${lost.length === 1 ? "is" : "are"} not in the pruned graph` : "");
