@@ -24,32 +24,41 @@ class GraphRows:
     """Properties of (:Graph)."""
     nodes: dict[str, list[dict[str, Any]]]
     """Second label of (:Node) -> properties of each node."""
-    features: list[tuple[str, int, int, str]]
-    """(node_id, layer, index, label) of each active feature."""
-    edges: list[tuple[str, str, float, float, int]]
-    """(source node_id, target node_id, effect, share, rank_in)."""
+    features: list[tuple[int, int, int, str]]
+    """(row of the node, layer, index, label) of each active feature; rows count through `nodes` in its order."""
+    edges: list[tuple[int, int, float, float, int]]
+    """(row of the source, row of the target, effect, share, rank_in)."""
+    flows: list[tuple[int, int, int, int]]
+    """(source, target, edges, sum of their shares in whole billionths), summed over the positions of two entries of
+    the dictionary; source and target count through `entries`."""
+    entries: list[tuple[int, int]]
+    """(layer, index) of each entry of the dictionary that is active here, sorted."""
 
 
 def graph_rows(graph: AttributionGraph) -> GraphRows:
     """The rows of the pruned graph."""
     keep = graph.nodes["kept"].to_numpy()
-    rank_in = ranks_in(graph)
-    edges = graph.edges
+    edges, rank_in = graph.edges, ranks_in(graph)
     rows = np.flatnonzero(edges.kept & keep[edges.source] & keep[edges.target])
-    ids = graph.nodes["node_id"].to_numpy()
-    columns = (
-        ids[edges.source[rows]], ids[edges.target[rows]], edges.effect[rows], edges.share[rows], rank_in[rows]
-    )  # fmt: skip
+    row_of = np.cumsum(keep) - 1  # kinds stand together in a graph, in the order of NODE_LABELS
+    source, target, share = row_of[edges.source[rows]], row_of[edges.target[rows]], edges.share[rows]
+    columns = source, target, edges.effect[rows], share, rank_in[rows]
     nodes = _nodes(graph, keep)
     about = {name: getattr(graph.metadata, name) for name in GRAPH_PROPERTIES}
     about |= {"graph_id": graph.graph_id, "tokens": list(graph.metadata.tokens)}
     about |= {"n_nodes": int(keep.sum()), "n_edges": len(rows)}
     features = nodes[NODE_LABELS[NodeKind.FEATURE]]
+    entries = sorted({(row["layer"], row["index"]) for row in features})
+    number = {entry: at for at, entry in enumerate(entries)}
+    entry_of = np.full(int(keep.sum()), -1)
+    entry_of[: len(features)] = [number[row["layer"], row["index"]] for row in features]  # features come first
     return GraphRows(
         about,
         nodes,
-        [(row["node_id"], row["layer"], row["index"], row["label"]) for row in features],
+        [(at, row["layer"], row["index"], row["label"]) for at, row in enumerate(features)],
         list(zip(*(column.tolist() for column in columns), strict=True)),
+        _flows(entry_of[source], entry_of[target], share),
+        entries,
     )
 
 
@@ -96,6 +105,17 @@ def ranks_in(graph: AttributionGraph) -> np.ndarray:
     rank = np.empty(len(edges), np.int64)
     rank[order] = np.arange(len(edges)) - starts + 1
     return rank
+
+
+def _flows(source: np.ndarray, target: np.ndarray, share: np.ndarray) -> list[tuple[int, int, int, int]]:
+    """Direct effects between entries, summed; -1 is a node that is no feature."""
+    between = (source >= 0) & (target >= 0)
+    billionths = np.floor(share[between].astype(np.float64) * 1e9 + 0.5).astype(np.int64)
+    pairs, at = np.unique(np.stack([source[between], target[between]]), axis=1, return_inverse=True)
+    total = np.zeros(pairs.shape[1], np.int64)  # whole numbers, so that the sum does not depend on the order
+    np.add.at(total, at.ravel(), billionths)
+    counts = np.bincount(at.ravel(), minlength=pairs.shape[1])
+    return list(zip(*pairs.tolist(), counts.tolist(), total.tolist(), strict=True)) if len(total) else []
 
 
 def _nodes(graph: AttributionGraph, keep: np.ndarray) -> dict[str, list[dict[str, Any]]]:

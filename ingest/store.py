@@ -7,13 +7,14 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from ingest import guard
 from ingest.bolt import Client, Connection, Rows, Transaction, connection_from_environment
 from ingest.queries import query_named, read_queries
-from ingest.rows import GraphRows, graph_from_rows, graph_rows
+from ingest.rows import graph_from_rows, graph_rows
 from ingest.server import LocalServer
+from ingest.writing import HAS_GRAPH, Added, Progress, add_graph, load, remove_graph
 from tracer.errors import QueryError, StoreError
 from tracer.graph import AttributionGraph
 from tracer.schema import SCHEMA_VERSION
@@ -21,12 +22,9 @@ from tracer.schema import SCHEMA_VERSION
 ROOM = 100 << 20  # bytes: two transaction logs of 32 MB and a checkpoint
 ROOM_PER_EDGE = 1 << 10  # bytes, with the log of its transaction; about 500 measured
 COMMIT_MS = 10_000  # a commit of 100,000 edges takes 2 to 4 s on two busy cores
-BATCH = 10_000  # rows a statement; 10 to 20 thousand measured best
 QUERY_TIMEOUT_S = 60.0
 
 T = TypeVar("T")
-Progress = Callable[[int, int, str], None]  # done, total, what
-Added = Literal["ingested", "unchanged"]
 
 
 class GraphStore:
@@ -75,7 +73,7 @@ class GraphStore:
         rows = graph_rows(graph)
         self._check_room(len(rows.edges))
         try:
-            return self._write(lambda tx: _add(tx, rows, progress, replace))
+            return self._write(lambda tx: add_graph(tx, rows, progress, replace))
         except QueryError as error:
             if self.has(graph.graph_id):  # another command added the same graph in the meantime
                 return "unchanged"
@@ -85,13 +83,13 @@ class GraphStore:
 
     def remove(self, graph_id: str) -> bool:
         """Delete a graph; False where there is none."""
-        return self._write(lambda tx: _remove(tx, graph_id))
+        return self._write(lambda tx: remove_graph(tx, graph_id))
 
     # -- reading
 
     def has(self, graph_id: str) -> bool:
         """Whether this graph is stored."""
-        return bool(self._read(_HAS_GRAPH, {"graph_id": graph_id}).records)
+        return bool(self._read(HAS_GRAPH, {"graph_id": graph_id}).records)
 
     def graphs(self) -> list[dict[str, Any]]:
         """One row for each graph, as the query `graphs` tells."""
@@ -170,14 +168,14 @@ class GraphStore:
 
         def announced(tx: Transaction) -> T:
             done = work(tx)
-            self._client.write(lambda other: _load(other, "announce_commit", mark=mark, for_ms=COMMIT_MS))
+            self._client.write(lambda other: load(other, "announce_commit", mark=mark, for_ms=COMMIT_MS))
             return done
 
         try:
             return self._client.write(announced)
         finally:
             with suppress(StoreError):  # a server that is gone has no readers either; the mark runs out
-                self._client.write(lambda tx: _load(tx, "settle_commit", mark=mark))
+                self._client.write(lambda tx: load(tx, "settle_commit", mark=mark))
 
     def _read(
         self, text: str, params: Mapping[str, Any], max_rows: int | None = None, timeout_s: float | None = None
@@ -209,7 +207,7 @@ class GraphStore:
         for query in queries.values():
             self._client.run_schema(query.text)
         self._client.run_schema("CALL db.awaitIndexes(300)")
-        self._client.write(lambda tx: _load(tx, "set_version", version=SCHEMA_VERSION, digest=digest))
+        self._client.write(lambda tx: load(tx, "set_version", version=SCHEMA_VERSION, digest=digest))
 
 
 def open_store(progress: Progress | None = None) -> GraphStore:
@@ -218,48 +216,3 @@ def open_store(progress: Progress | None = None) -> GraphStore:
 
 
 _GRAPH = "MATCH (graph:Graph {graph_id: $graph_id, ready: true}) RETURN properties(graph) AS graph"
-_HAS_GRAPH = "MATCH (graph:Graph {graph_id: $graph_id, ready: true}) RETURN graph.graph_id AS graph_id"
-
-
-def _load(tx: Transaction, name: str, **params: Any) -> list[dict[str, Any]]:
-    query = query_named(name, "load")
-    return tx.run(query.text, **query.bind(params))
-
-
-def _add(tx: Transaction, rows: GraphRows, progress: Progress | None, replace: bool) -> Added:
-    graph_id = rows.graph["graph_id"]
-    if tx.run(_HAS_GRAPH, graph_id=graph_id):
-        if not replace:
-            return "unchanged"
-        _remove(tx, graph_id)
-    _load(tx, "add_graph", graph=rows.graph)
-    element: dict[str, str] = {}
-    for label, nodes in rows.nodes.items():
-        for batch in _batches(nodes):
-            made = _load(tx, "add_nodes", graph_id=graph_id, label=label, rows=batch)
-            element |= {row["node_id"]: row["element"] for row in made}
-    for batch in _batches(rows.features):
-        tied = [[element[node_id], *rest] for node_id, *rest in batch]
-        _load(tx, "add_features", source_set=rows.graph["source_set"], rows=tied)
-    for at, batch in enumerate(_batches(rows.edges)):
-        if progress:
-            progress(at * BATCH, len(rows.edges), "storing edges")
-        _load(tx, "add_edges", rows=[[element[source], element[target], *rest] for source, target, *rest in batch])
-    _load(tx, "count_features", graph_id=graph_id, sign=1)
-    _load(tx, "count_flows", graph_id=graph_id)
-    if progress:
-        progress(len(rows.edges), len(rows.edges), "storing edges")
-    return "ingested"
-
-
-def _remove(tx: Transaction, graph_id: str) -> bool:
-    _load(tx, "uncount_flows", graph_id=graph_id)
-    _load(tx, "remove_unused_flows")
-    _load(tx, "count_features", graph_id=graph_id, sign=-1)
-    _load(tx, "remove_nodes", graph_id=graph_id)
-    _load(tx, "remove_unused_features")
-    return _load(tx, "remove_graph", graph_id=graph_id)[0]["graphs"] > 0
-
-
-def _batches(rows: list[Any]) -> list[list[Any]]:
-    return [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]

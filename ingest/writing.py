@@ -1,0 +1,101 @@
+"""What is written of a graph within one transaction, and how it is taken away again."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeVar
+
+from ingest.bolt import Transaction
+from ingest.queries import query_named
+from ingest.rows import GraphRows
+
+BATCH = 10_000  # rows a statement; 10 to 20 thousand measured best
+
+T = TypeVar("T")
+Progress = Callable[[int, int, str], None]  # done, total, what
+Added = Literal["ingested", "unchanged"]
+Flow = tuple[str, str, int, int]  # handles of two features, edges between them, sum of their shares in billionths
+
+HAS_GRAPH = "MATCH (graph:Graph {graph_id: $graph_id, ready: true}) RETURN graph.n_edges AS n_edges"
+
+
+def add_graph(tx: Transaction, rows: GraphRows, progress: Progress | None, replace: bool) -> Added:
+    """Write a graph with its part of the aggregate; one that is there stays, unless it is to be replaced."""
+    graph_id = rows.graph["graph_id"]
+    if tx.run(HAS_GRAPH, graph_id=graph_id):
+        if not replace:
+            return "unchanged"
+        remove_graph(tx, graph_id)
+    load(tx, "add_graph", graph=rows.graph)
+    element: dict[str, str] = {}
+    for label, nodes in rows.nodes.items():
+        for batch in batches(nodes):
+            made = load(tx, "add_nodes", graph_id=graph_id, label=label, rows=batch)
+            element |= {row["node_id"]: row["element"] for row in made}
+    elements = [element[node["node_id"]] for nodes in rows.nodes.values() for node in nodes]
+    add_features(tx, rows, elements)
+    for at, batch in enumerate(batches(rows.edges)):
+        if progress:
+            progress(at * BATCH, len(rows.edges), "storing edges")
+        load(tx, "add_edges", elements=elements, rows=batch)
+    count_flows(tx, _flows_of_rows(rows, entries_of(tx, graph_id)), 1)
+    if progress:
+        progress(len(rows.edges), len(rows.edges), "storing edges")
+    return "ingested"
+
+
+def remove_graph(tx: Transaction, graph_id: str) -> bool:
+    """Delete a graph and its part of the aggregate; False where there is none."""
+    load(tx, "count_features", graph_id=graph_id, sign=-1)
+    count_flows(tx, flows_of(tx, graph_id, list(entries_of(tx, graph_id).values())), -1)
+    load(tx, "remove_unused_flows")
+    load(tx, "remove_nodes", graph_id=graph_id)
+    load(tx, "remove_unused_features")
+    return load(tx, "remove_graph", graph_id=graph_id)[0]["graphs"] > 0
+
+
+def add_features(tx: Transaction, rows: GraphRows, elements: list[str]) -> None:
+    """Tie the nodes with these handles to the entries of their dictionary, which then count this graph."""
+    for batch in batches(rows.features):
+        tied = [[elements[at], *rest] for at, *rest in batch]
+        load(tx, "add_features", source_set=rows.graph["source_set"], rows=tied)
+    load(tx, "count_features", graph_id=rows.graph["graph_id"], sign=1)
+
+
+def entries_of(tx: Transaction, graph_id: str) -> dict[tuple[int, int], str]:
+    """(layer, index) -> handle of each feature in a graph, sorted."""
+    return {(row["layer"], row["index"]): row["element"] for row in load(tx, "entries_of_graph", graph_id=graph_id)}
+
+
+def flows_of(tx: Transaction, graph_id: str, elements: list[str]) -> list[Flow]:
+    """The links of a stored graph that start at the features with these handles."""
+    found = load(tx, "flows_of_graph", graph_id=graph_id, elements=elements)
+    return [(row["source"], row["target"], row["edges"], row["billionths"]) for row in found]
+
+
+def count_flows(tx: Transaction, flows: Iterable[Flow], sign: int) -> None:
+    """Add (sign 1) or take away (-1) one graph's links; its features are locked by `count_features` before."""
+    rest: dict[str, dict[str, list[int]]] = {}
+    for source, target, *sums in flows:
+        rest.setdefault(source, {})[target] = sums
+    for row in load(tx, "change_flows", rows=[list(item) for item in rest.items()], sign=sign):
+        del rest[row["source"]][row["target"]]
+    elements = list({handle: None for source, targets in rest.items() for handle in (source, *targets)})
+    number = {element: at for at, element in enumerate(elements)}
+    new = [[number[source], number[target], *sums] for source, some in rest.items() for target, sums in some.items()]
+    for batch in batches(new):
+        load(tx, "add_flows", elements=elements, rows=batch)
+
+
+def load(tx: Transaction, name: str, **params: Any) -> list[dict[str, Any]]:
+    """The rows of a query of cypher/load."""
+    query = query_named(name, "load")
+    return tx.run(query.text, **query.bind(params))
+
+
+def batches(rows: list[T], size: int = BATCH) -> list[list[T]]:
+    """The rows, some at a time."""
+    return [rows[at : at + size] for at in range(0, len(rows), size)]
+
+
+def _flows_of_rows(rows: GraphRows, entries: dict[tuple[int, int], str]) -> list[Flow]:
+    elements = [entries[entry] for entry in rows.entries]
+    return [(elements[source], elements[target], edges, billionths) for source, target, edges, billionths in rows.flows]
