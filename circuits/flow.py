@@ -7,80 +7,55 @@ group it holds; it ends where it meets g1. For a source c, a group g and an outp
 b_g^T (M_gg)^-1 M_gc, with M = (I - S)^-1 and b the row of M for t.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from tracer.errors import PatternError, SettingError
+from circuits.inputs import SIGNS, Inputs, check_sign
+from circuits.walks import END, Walks, Way
+from tracer.errors import PatternError
 from tracer.graph import AttributionGraph
 
-SIGNS = ("any", "positive")
+__all__ = ["SIGNS", "Flow", "Inputs", "Way", "chance_of_meeting", "check_groups", "check_sign", "flow", "parted_flow"]
+
+ROUNDING = 1e-12  # a part this much smaller than the whole is what is left of a difference of equal numbers
 
 
-@dataclass(frozen=True, eq=False)
-class Inputs:
-    """The edges of a graph, grouped by target, targets in the order of their layers.
+@dataclass(frozen=True)
+class Flow:
+    """The flow of a pattern in one graph, and what it is made of."""
 
-    Rows here are places in `node`: the nodes that have inputs at all. As edges only go to higher layers, one pass over
-    the layers computes anything that is defined from a node's sources.
-    """
+    positive: float
+    """Of the paths whose effects multiply to a positive number."""
+    negative: float
+    """Of the other paths, as a size: what they take away."""
+    share: float
+    """Part of all that comes into the nodes of the last group, 0 to 1."""
 
-    n_nodes: int
-    """Of the graph."""
-    node: np.ndarray
-    """(R,) nodes with inputs, lower layers first."""
-    row: np.ndarray
-    """(N,) place of a node in `node`, -1 where nothing comes in."""
-    start: np.ndarray
-    """(R + 1,) where the edges into each row start."""
-    source: np.ndarray
-    """(E,) node that each edge comes from."""
-    share: np.ndarray
-    """(E,) float64."""
-    effect: np.ndarray
-    """(E,) signed."""
-    layer_start: np.ndarray
-    """Rows at which a new layer starts, and the number of rows at the end."""
-
-    @classmethod
-    def of(cls, graph: AttributionGraph, sign: str = "any") -> "Inputs":
-        """The edges of this graph, all of them or those with a positive effect; shares stay those over all inputs."""
-        check_sign(sign)
-        layer_N = graph.nodes["layer"].to_numpy()
-        edges = graph.edges
-        chosen = np.flatnonzero(edges.effect > 0) if sign == "positive" else np.arange(len(edges))
-        # Edges are sorted by target already; a stable sort keeps the edges of a target together.
-        chosen = chosen[np.argsort(layer_N[edges.target[chosen]], kind="stable")]
-        target = edges.target[chosen]
-        begin = np.flatnonzero(np.diff(target, prepend=-1))
-        node = target[begin]
-        row_N = np.full(len(layer_N), -1)
-        row_N[node] = np.arange(len(node))
-        layer_start = np.append(np.flatnonzero(np.diff(layer_N[node], prepend=-2)), len(node))
-        source, share, effect = edges.source[chosen], edges.share[chosen].astype(np.float64), edges.effect[chosen]
-        return cls(len(layer_N), node, row_N, np.append(begin, len(chosen)), source, share, effect, layer_start)
-
-    def layers(self) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
-        """Layer by layer from below: the nodes, the slice of their edges, where the edges of each node start in it."""
-        for first, last in zip(self.layer_start[:-1], self.layer_start[1:], strict=True):
-            edges = slice(int(self.start[first]), int(self.start[last]))
-            yield self.node[first:last], edges, self.start[first : last + 1] - edges.start
-
-    def edges_into(self, node: int) -> slice:
-        """Where the edges into this node stand."""
-        row = self.row[node]
-        return slice(0, 0) if row < 0 else slice(int(self.start[row]), int(self.start[row + 1]))
+    @property
+    def whole(self) -> float:
+        """Of all paths."""
+        return self.positive + self.negative
 
 
-def flow(graph: AttributionGraph, groups: Sequence[np.ndarray], sign: str = "any") -> float:
+def flow(
+    graph: AttributionGraph,
+    groups: Sequence[np.ndarray],
+    sign: str = "any",
+    ways: Sequence[Way] | None = None,
+    avoiding: np.ndarray | None = None,
+) -> float:
     """The sum of the strengths of all paths that meet these groups in order, each path once.
 
     Args:
         groups: Rows of nodes, for at least two waypoints. One node cannot serve as two waypoints in a row: an edge
             lies between.
         sign: `any`, or `positive` for paths of positive effects alone.
+        ways: What a path may do between each two groups; anything if not given. The limits hold up to the first node
+            of a group that the walk back meets.
+        avoiding: Rows of nodes that no path may visit; shares stay those over all inputs.
 
     Returns:
         0 to the number of nodes in the last group; 0 where a group is empty.
@@ -97,29 +72,75 @@ def flow(graph: AttributionGraph, groups: Sequence[np.ndarray], sign: str = "any
     (1.0, 0.75)
     """
     check_groups(groups)
-    inputs = Inputs.of(graph, sign)
+    return _sum(Inputs.of(graph, sign, avoiding), groups, ways)
+
+
+def parted_flow(
+    graph: AttributionGraph,
+    groups: Sequence[np.ndarray],
+    sign: str = "any",
+    ways: Sequence[Way] | None = None,
+    avoiding: np.ndarray | None = None,
+) -> Flow:
+    """The flow with its positive and its negative part, and as share of the output's input; arguments as for `flow`."""
+    check_groups(groups)
+    return parts_of(Inputs.of(graph, sign, avoiding), Inputs.of(graph), groups, ways)
+
+
+def parts_of(
+    inputs: Inputs, all_inputs: Inputs, groups: Sequence[np.ndarray], ways: Sequence[Way] | None = None
+) -> Flow:
+    """`parted_flow` on edges that are arranged already, those that may be used and all there are."""
+    whole = _sum(inputs, groups, ways)
+    balance = _sum(inputs, groups, ways, signed=True)  # a path counts as negative where its effects multiply so
+    positive, negative = (max(0.0, (whole + part) / 2) for part in (balance, -balance))
+    positive, negative = (0.0 if part < ROUNDING * whole else part for part in (positive, negative))
+    coming_in = sum(float(all_inputs.share[all_inputs.edges_into(int(end))].sum()) for end in np.unique(groups[-1]))
+    return Flow(positive, negative, whole / coming_in if coming_in else 0.0)
+
+
+def _sum(inputs: Inputs, groups: Sequence[np.ndarray], ways: Sequence[Way] | None, signed: bool = False) -> float:
     chance_N = np.ones(inputs.n_nodes)
-    for group in groups[:-1]:
+    for place, group in enumerate(groups[:-1]):
         meets_N = np.zeros(inputs.n_nodes, bool)
         meets_N[group] = True
-        chance_N = chance_of_meeting(inputs, meets_N, chance_N)
+        chance_N = chance_by_way(inputs, meets_N, chance_N, ways[place] if ways else Way(), signed)
     return float(chance_N[groups[-1]].sum())
 
 
-def chance_of_meeting(inputs: Inputs, meets: np.ndarray, gain: np.ndarray) -> np.ndarray:
+def chance_by_way(inputs: Inputs, meets: np.ndarray, gain: np.ndarray, way: Way, signed: bool = False) -> np.ndarray:
+    """As `chance_of_meeting`, of the walks whose stretch up to the node where they stop is such a way."""
+    if way.free:
+        return chance_of_meeting(inputs, meets, gain, signed)
+    columns = [
+        _chance_by_way(inputs, meets_N, gain_N, way, signed)
+        for meets_N, gain_N in zip(np.atleast_2d(meets.T), np.atleast_2d(gain.T), strict=True)
+    ]
+    return np.stack(columns, axis=1) if meets.ndim == 2 else columns[0]
+
+
+def _chance_by_way(inputs: Inputs, meets_N: np.ndarray, gain_N: np.ndarray, way: Way, signed: bool) -> np.ndarray:
+    stops, anywhere = np.flatnonzero(meets_N), np.arange(inputs.n_nodes)
+    walks = Walks(inputs, [stops, anywhere], [way])
+    return walks.completions(best=False, signed=signed, end_N=gain_N)[END + 1]  # the first state: nothing done yet
+
+
+def chance_of_meeting(inputs: Inputs, meets: np.ndarray, gain: np.ndarray, signed: bool = False) -> np.ndarray:
     """What a walk back from each node gains on average when it stops at the first marked node it meets.
 
     Args:
         meets: (N,) or (N, B) bool; where the walk stops. The node it starts from does not count.
         gain: Of the same shape; what stopping there is worth.
+        signed: A gain counts as a loss where the effects on the way multiply to a negative number.
 
     Returns:
         Of the same shape. One pass over the edges, by sparse products in the order of layers.
     """
+    weight_E = np.copysign(inputs.share, inputs.effect) if signed else inputs.share
     chance = np.zeros(meets.shape)
     carried = np.where(meets, gain, 0.0)
     for node, edges, start in inputs.layers():
-        share = csr_array((inputs.share[edges], inputs.source[edges], start), shape=(len(node), inputs.n_nodes))
+        share = csr_array((weight_E[edges], inputs.source[edges], start), shape=(len(node), inputs.n_nodes))
         chance[node] = share @ carried
         carried[node] = np.where(meets[node], gain[node], chance[node])
     return chance
@@ -129,9 +150,3 @@ def check_groups(groups: Sequence[np.ndarray]) -> None:
     """Refuse fewer than two groups: a path has two ends."""
     if len(groups) < 2:
         raise PatternError(f"{len(groups)} waypoints; expected at least two, as a path has two ends. Add waypoints.")
-
-
-def check_sign(sign: str) -> None:
-    """Refuse a sign that is none of SIGNS."""
-    if sign not in SIGNS:
-        raise SettingError(f"sign {sign!r} is unknown; expected {' or '.join(SIGNS)}. Use one of these.")

@@ -1,0 +1,99 @@
+"""The edges of a graph, grouped by target and ordered by layer: what every pass over a graph reads."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from tracer.errors import SettingError
+from tracer.graph import AttributionGraph
+
+SIGNS = ("any", "positive")
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The edges of a graph, grouped by target, targets in the order of their layers.
+
+    Rows here are places in `node`: the nodes that have inputs at all. As edges only go to higher layers, one pass over
+    the layers computes anything that is defined from a node's sources.
+    """
+
+    n_nodes: int
+    """Of the graph."""
+    node: np.ndarray
+    """(R,) nodes with inputs, lower layers first."""
+    row: np.ndarray
+    """(N,) place of a node in `node`, -1 where nothing comes in."""
+    start: np.ndarray
+    """(R + 1,) where the edges into each row start."""
+    source: np.ndarray
+    """(E,) node that each edge comes from."""
+    share: np.ndarray
+    """(E,) float64."""
+    effect: np.ndarray
+    """(E,) signed."""
+    layer_start: np.ndarray
+    """Rows at which a new layer starts, and the number of rows at the end."""
+
+    @classmethod
+    def of(cls, graph: AttributionGraph, sign: str = "any", avoiding: np.ndarray | None = None) -> "Inputs":
+        """The edges of this graph, all of them or some; shares stay those over all inputs.
+
+        Args:
+            sign: `any`, or `positive` for edges with a positive effect alone.
+            avoiding: Rows of nodes whose edges are left out.
+        """
+        check_sign(sign)
+        edges = graph.edges
+        if avoiding is not None and len(avoiding):
+            avoided_N = np.zeros(len(graph.nodes), bool)
+            avoided_N[avoiding] = True
+            chosen = ~avoided_N[edges.source] & ~avoided_N[edges.target] & ((sign == "any") | (edges.effect > 0))
+            return cls._of(graph, np.flatnonzero(chosen))
+        kept = _KEPT.setdefault(graph, {})
+        if sign not in kept:
+            chosen = np.flatnonzero(edges.effect > 0) if sign == "positive" else np.arange(len(edges))
+            kept[sign] = cls._of(graph, chosen)
+        return kept[sign]
+
+    @classmethod
+    def _of(cls, graph: AttributionGraph, chosen: np.ndarray) -> "Inputs":
+        layer_N = graph.nodes["layer"].to_numpy()
+        edges = graph.edges
+        # Edges are sorted by target already; a stable sort keeps the edges of a target together.
+        chosen = chosen[np.argsort(layer_N[edges.target[chosen]], kind="stable")]
+        target = edges.target[chosen]
+        begin = np.flatnonzero(np.diff(target, prepend=-1))
+        node = target[begin]
+        row_N = np.full(len(layer_N), -1)
+        row_N[node] = np.arange(len(node))
+        layer_start = np.append(np.flatnonzero(np.diff(layer_N[node], prepend=-2)), len(node))
+        source, share, effect = edges.source[chosen], edges.share[chosen].astype(np.float64), edges.effect[chosen]
+        return cls(len(layer_N), node, row_N, np.append(begin, len(chosen)), source, share, effect, layer_start)
+
+    @property
+    def target(self) -> np.ndarray:
+        """(E,) node that each edge goes to."""
+        return np.repeat(self.node, np.diff(self.start))
+
+    def layers(self) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
+        """Layer by layer from below: the nodes, the slice of their edges, where the edges of each node start in it."""
+        for first, last in zip(self.layer_start[:-1], self.layer_start[1:], strict=True):
+            edges = slice(int(self.start[first]), int(self.start[last]))
+            yield self.node[first:last], edges, self.start[first : last + 1] - edges.start
+
+    def edges_into(self, node: int) -> slice:
+        """Where the edges into this node stand."""
+        row = self.row[node]
+        return slice(0, 0) if row < 0 else slice(int(self.start[row]), int(self.start[row + 1]))
+
+
+def check_sign(sign: str) -> None:
+    """Refuse a sign that is none of SIGNS."""
+    if sign not in SIGNS:
+        raise SettingError(f"sign {sign!r} is unknown; expected {' or '.join(SIGNS)}. Use one of these.")
+
+
+_KEPT: WeakKeyDictionary[AttributionGraph, dict[str, Inputs]] = WeakKeyDictionary()  # as long as the graph lives
