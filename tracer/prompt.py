@@ -67,7 +67,7 @@ def render_chat(prompt: Prompt, adapter: Adapter) -> str:
     Raises:
         PromptError: The tokenizer has no template, or the template refuses these messages.
     """
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else [dict(m) for m in prompt]  # type: ignore[arg-type]
+    messages: list[Any] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     tokenizer = _tokenizer(adapter, str(messages[0].get("content", "")))
     if not getattr(tokenizer, "chat_template", None):
         raise PromptError(
@@ -172,7 +172,7 @@ def _encode_text(text: str, adapter: Adapter, *, special: bool = True, what: str
     return ids
 
 
-def _token_ids(prompt: Sequence[int]) -> list[int]:
+def _token_ids(prompt: Sequence[Any]) -> list[int]:
     ids = []
     for at, token in enumerate(prompt):
         try:

@@ -1,6 +1,7 @@
 """What a graph explains: chosen tokens, differences, directions, features, positions, answers, chats."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def found(model, local, directions=None, **changes):
     return find(asked, model.adapter, local, config)
 
 
-def outputs_of(graph):
+def outputs_of(graph) -> Any:
     return graph.nodes[graph.slice_of(NodeKind.LOGIT)]
 
 
@@ -196,7 +197,9 @@ def test_any_position_can_be_explained(model):
     assert (outputs["position"] == 2).all()
     logits_V = model.adapter.observe(torch.tensor(by_number.metadata.provenance["token_ids"])).logits_PV[2]
     assert outputs["index"].iloc[0] == int(logits_V.argmax())
-    assert by_number.nodes["position"][by_number.slice_of(NodeKind.FEATURE)].max() == 2  # what is later cannot act
+    assert (
+        by_number.nodes["position"].to_numpy()[by_number.slice_of(NodeKind.FEATURE)].max() == 2
+    )  # what is later cannot act
     assert by_number.metadata.complete
 
 
@@ -233,12 +236,12 @@ def test_the_graph_of_a_feature_explains_its_pre_activation(model, local):
     graph = tracer.attribute(PROMPT, model, config)
     assert graph.metadata.target == "feature" and graph.slice_of(NodeKind.LOGIT) == slice(0, 0)
     (target,) = np.flatnonzero(graph.logit_weight_N > 0)
-    node = graph.nodes.iloc[target]
+    node: Any = graph.nodes.iloc[target]
     assert (f"{node['layer']}/{node['index']}",) == config.target_features and node["position"] == 4
     assert node["kept"] and node["influence"] == 1
     into = graph.edges.effect[graph.edges.target == target]
     assert into.sum() == pytest.approx(node["activation"], abs=1e-5 * float(np.abs(into).sum()))
-    features = graph.nodes[graph.slice_of(NodeKind.FEATURE)].drop(index=target)
+    features: Any = graph.nodes[graph.slice_of(NodeKind.FEATURE)].drop(index=target)
     assert (features["layer"] < node["layer"]).all() and (features["position"] <= 4).all() and len(features) > 20
     again_N = influence(graph.edges.source, graph.edges.target, graph.edges.effect, graph.logit_weight_N)
     again_N[target] += 1
