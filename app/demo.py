@@ -27,7 +27,7 @@ CIRCUIT = ("Dallas", "Texas", "Austin")
 ROLES = ("city", "region", "answer")
 NO_CIRCUIT = "-"
 SIGN = "positive"  # an edge that argues against the answer is no step towards it
-NEEDED_FLOW = 0.03  # from this flow on a middle step counts as used; `python -m bench demo_model` measures how often
+NEEDED_FLOW = 0.02  # from this flow on a middle step counts as used; `python -m bench hops` measures how often rightly
 # Why this answer and no other: the log-odds of the token that the model prefers.
 CONFIG = TraceConfig(target="log-odds")
 
