@@ -18,6 +18,11 @@ from tracer.frozen import FrozenLayer
 from tracer.ledger import Ledger
 from tracer.replacement import LocalReplacement
 
+BATCH_BYTES = 2**28  # of gradients under way at once; larger batches are not faster
+ENOUGH_ROWS = 2048  # positions x rows from which on products run at full speed
+MAX_WASTE = 0.06  # share of a batch's positions that may lie after their rows' own
+FOLDED_POSITIONS = 256  # up to here tokens are carried through the first attention: (P, D, P) must fit
+
 
 @dataclass(frozen=True)
 class Targets:
@@ -34,7 +39,7 @@ class Targets:
     def __len__(self) -> int:
         return len(self.layer_B)
 
-    def take(self, rows: Tensor) -> "Targets":
+    def take(self, rows: Tensor | slice) -> "Targets":
         """The targets at these rows."""
         return Targets(self.layer_B[rows], self.position_B[rows], self.read_BD[rows], self.constant_BC[rows])
 
@@ -62,13 +67,11 @@ class DirectEffects:
         self.n_features = len(local.features)
         self.n_computed = self.n_features + (local.n_layers + 1) * local.n_pos  # the constants' part is at hand
         self.n_sources = self.n_computed + (len(ledger.constants) if ledger else 0)
-        features = local.features
-        # inside, columns of features are sorted by position, then layer: what writes into one layer at one position
-        # is then a run of neighbours, for per-layer and cross-layer dictionaries alike
-        self._order = torch.argsort(features.position_A * local.n_layers + features.layer_A, stable=True)
-        self._column = torch.argsort(self._order)
+        self._column = _columns(local)
         self._blocks = [self._sources(layer) for layer in range(local.n_layers)]
-        self._maps = [_PullBack(layer) for layer in local.frozen.layers]
+        layers = local.frozen.layers
+        self._maps = [_PullBack(layer, layers[i - 1] if i else None) for i, layer in enumerate(layers)]
+        self._embedding = _Embedding(layers[0], local.token_PD) if local.n_pos <= FOLDED_POSITIONS else None
 
     def of_features(self, rows: Tensor) -> Targets:
         """These active features as targets: their pre-activations."""
@@ -95,32 +98,61 @@ class DirectEffects:
     def rows(self, targets: Targets) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (rows of `targets`, their (B, S) effects); columns are features, errors, tokens, constants."""
         order = torch.argsort(targets.position_B, stable=True)  # rows of one batch share a causal cone
-        for rows in order.split(self.batch_size):
+        for rows in order.split(self._batches(targets.position_B[order].tolist())):
             by_layer = rows[torch.argsort(targets.layer_B[rows], descending=True, stable=True)]
             effect_BS, constant_BC = self._pull(targets.take(by_layer)), targets.constant_BC[by_layer]
-            yield by_layer, torch.cat([effect_BS[:, self._column], effect_BS[:, self.n_features :], constant_BC], 1)
+            if self._column is not None:
+                features_BA = effect_BS[:, : self.n_features].index_select(1, self._column)
+                effect_BS = torch.cat([features_BA, effect_BS[:, self.n_features :], constant_BC], 1)
+            elif constant_BC.shape[1]:
+                effect_BS = torch.cat([effect_BS, constant_BC], 1)
+            yield by_layer, effect_BS
+
+    def _batches(self, position_B: list[int]) -> list[int]:
+        """How many of these targets, sorted by position, to take at once, again and again.
+
+        A batch reaches as far as its last position; it ends before the rows that end earlier would cost too much, and
+        before its gradients fill the memory set aside for them.
+        """
+        sizes, start, reached = [], 0, 0
+        for row, position in enumerate(position_B):
+            size, whole = row - start, (row - start + 1) * (position + 1)
+            useful = reached + position + 1
+            wasteful = size * position_B[max(row - 1, start)] >= ENOUGH_ROWS and useful < (1 - MAX_WASTE) * whole
+            if size and (size == self.batch_size or wasteful or whole * self._maps[0].bytes_a_row > BATCH_BYTES):
+                sizes.append(size)
+                start, useful = row, position + 1
+            reached = useful
+        return [*sizes, len(position_B) - start]
 
     def _pull(self, targets: Targets) -> Tensor:
         """(B, S) effects on targets that are sorted from the highest layer down; columns in inner order."""
         local, n_pos = self.local, int(targets.position_B.max()) + 1
         effect_BS = targets.read_BD.new_zeros(len(targets), self.n_computed)
-        grad_PBD = _at_position(targets.take((targets.layer_B == local.n_layers).nonzero()[:, 0]), n_pos)
-        for layer in reversed(range(local.n_layers)):
-            self._meet(layer, grad_PBD, effect_BS)
-            grad_PBD = self._maps[layer].pull(grad_PBD)
-            joining = (targets.layer_B == layer).nonzero()[:, 0]
-            if len(joining):
-                grad_PBD = torch.cat([grad_PBD, self._maps[layer].first_hop(targets.take(joining), n_pos)], 1)
-        tokens = self.n_features + local.n_layers * local.n_pos
-        effect_BS[:, tokens : tokens + n_pos] = torch.einsum("pbd,pd->bp", grad_PBD, local.token_PD[:n_pos])
+        grad_BPD = targets.read_BD.new_empty(len(targets), n_pos, targets.read_BD.shape[1])
+        joined = torch.bincount(targets.layer_B, minlength=local.n_layers + 1).flip(0).cumsum(0).tolist()
+        _at_position(targets.take(slice(joined[0])), grad_BPD[: joined[0]])
+        heads_BPZ = None  # of the rows that joined last, what the next block's output matrix makes of their gradients
+        for layer, under_way, joins in zip(reversed(range(local.n_layers)), joined, joined[1:], strict=False):
+            self._meet(layer, grad_BPD[:under_way], effect_BS)
+            joining = targets.take(slice(under_way, joins))
+            if layer == 0 and self._embedding:
+                self._embedding.meet(grad_BPD[:under_way], joining, self._tokens_of(effect_BS))
+                return effect_BS
+            self._maps[layer].pull(grad_BPD[:under_way], heads_BPZ)
+            heads_BPZ = self._maps[layer].first_hop(joining, grad_BPD[under_way:joins])
+        self._tokens_of(effect_BS)[:, :n_pos] = torch.einsum("bpd,pd->bp", grad_BPD, local.token_PD[:n_pos])
         return effect_BS
 
-    def _meet(self, layer: int, grad_PBD: Tensor, effect_BS: Tensor) -> None:
+    def _tokens_of(self, effect_BS: Tensor) -> Tensor:
+        return effect_BS[:, self.n_computed - self.local.n_pos :]
+
+    def _meet(self, layer: int, grad_BPD: Tensor, effect_BS: Tensor) -> None:
         """Add the effects of all that is written into this layer on the rows under way."""
-        under_way = grad_PBD.shape[1]
+        under_way = len(grad_BPD)
         if not under_way:
             return
-        for grad_BD, block in zip(grad_PBD, self._blocks[layer], strict=False):
+        for grad_BD, block in zip(grad_BPD.unbind(1), self._blocks[layer], strict=False):
             met_BW = grad_BD @ block.write_DW
             effect_BS[:under_way, block.first : block.last] += met_BW[:, :-1]
             effect_BS[:under_way, block.error] = met_BW[:, -1]
@@ -129,7 +161,7 @@ class DirectEffects:
         """What writes into one layer, position by position."""
         local = self.local
         writes, write = local.writes[layer], local.frozen.layers[layer].write
-        column_W, order = self._column[writes.row_W].sort()
+        column_W, order = (writes.row_W if self._column is None else self._column[writes.row_W]).sort()
         position_W = local.features.position_A[writes.row_W][order]
         vector_WD = write.pull_at(position_W, writes.vector_WD[order])  # a diagonal map: forward and back alike
         error_PD = write(local.error_LPD[layer])
@@ -147,58 +179,128 @@ class DirectEffects:
 class _PullBack:
     """The transpose of one frozen block, its matrices laid out for large products."""
 
-    def __init__(self, layer: FrozenLayer):
+    def __init__(self, layer: FrozenLayer, below: FrozenLayer | None):
         self.layer = layer
         self.n_kv, self.d_head, d_model = layer.value_GED.shape
         n_heads, n_pos = layer.pattern_HPP.shape[:2]
         self.group = n_heads // self.n_kv
-        self.output_DZ = layer.output_HDE.permute(1, 0, 2).reshape(d_model, n_heads * self.d_head).contiguous()
+        self.output_DZ = _flat_output(layer)
         self.value_ZD = layer.value_GED.reshape(self.n_kv * self.d_head, d_model)
         # (G, key, head of the group, query): all heads that share values are summed in one product
         grouped = layer.pattern_HPP.view(self.n_kv, self.group, n_pos, n_pos)
         self.pattern_GPHP = grouped.permute(0, 3, 1, 2).contiguous()
+        # after its first hop a row is of rank one by head, and so is what the next block's output matrix makes of it
+        self.goes_on = below is not None and below.skip_DD is None
+        self.output_below_DZ = _flat_output(below) if below is not None and self.goes_on else None
 
-    def pull(self, grad_PBD: Tensor) -> Tensor:
-        """Gradient entering the block, given the one leaving it, for the first positions."""
-        n_pos, n_rows, d_model = grad_PBD.shape
+    @property
+    def bytes_a_row(self) -> int:
+        """Memory that one row takes at one position while it is pulled through: gradient, heads twice, moved, new."""
+        d_model, n_heads = self.output_DZ.shape
+        return self.output_DZ.element_size() * (2 * d_model + 3 * n_heads + len(self.value_ZD))
+
+    def pull(self, grad_BPD: Tensor, heads_BPZ: Tensor | None) -> None:
+        """Turn the gradient leaving the block into the one entering it, for the first positions.
+
+        Args:
+            heads_BPZ: grad @ output of the last rows, where it is known already.
+        """
+        n_rows, n_pos, d_model = grad_BPD.shape
         if not n_rows:
-            return grad_PBD
-        entering_PBD = self._with_bypass(grad_PBD)
-        after_PBD = grad_PBD if self.layer.parallel else entering_PBD  # what attention's output is followed by
-        flat_RD = after_PBD.reshape(n_pos * n_rows, d_model)
-        heads = (flat_RD @ self.output_DZ).view(n_pos, n_rows, self.n_kv, self.group, self.d_head)
-        heads = heads.permute(2, 3, 0, 1, 4).reshape(self.n_kv, self.group * n_pos, n_rows * self.d_head)
+            return
+        leaving_BPD = grad_BPD
+        if self.layer.skip_DD is not None:
+            bypass_BPD = self._bypass(grad_BPD)
+            leaving_BPD = grad_BPD.clone() if self.layer.parallel else grad_BPD  # what attention's output goes into
+            grad_BPD += bypass_BPD
+        n_known = 0 if heads_BPZ is None else len(heads_BPZ)
+        heads = grad_BPD.new_empty(self.n_kv, self.group, n_pos, n_rows, self.d_head)
+        target = heads.permute(3, 2, 0, 1, 4)
+        if n_rows > n_known:
+            flat_RD = leaving_BPD[: n_rows - n_known].reshape(-1, d_model)
+            target[: n_rows - n_known] = (flat_RD @ self.output_DZ).view(-1, n_pos, self.n_kv, self.group, self.d_head)
+        if heads_BPZ is not None:
+            target[n_rows - n_known :] = heads_BPZ.view(-1, n_pos, self.n_kv, self.group, self.d_head)
         pattern = self.pattern_GPHP[:, :n_pos, :, :n_pos].reshape(self.n_kv, n_pos, self.group * n_pos)
-        moved = (pattern @ heads).view(self.n_kv, n_pos, n_rows, self.d_head)
-        moved_RZ = moved.permute(1, 2, 0, 3).reshape(n_pos * n_rows, self.n_kv * self.d_head)
-        entering_RD = entering_PBD.reshape(n_pos * n_rows, d_model)
-        return torch.addmm(entering_RD, moved_RZ, self.value_ZD).view(n_pos, n_rows, d_model)
+        moved = (pattern @ heads.view(self.n_kv, self.group * n_pos, -1)).view(self.n_kv, n_pos, n_rows, self.d_head)
+        moved_RZ = moved.permute(2, 1, 0, 3).reshape(n_rows * n_pos, self.n_kv * self.d_head)
+        grad_BPD.view(-1, d_model).addmm_(moved_RZ, self.value_ZD)
 
-    def first_hop(self, targets: Targets, n_pos: int) -> Tensor:
-        """(P, B, D) gradient entering the block, for targets that its MLP reads."""
-        grad_PBD = _at_position(targets, n_pos)
+    def first_hop(self, targets: Targets, grad_BPD: Tensor) -> Tensor | None:
+        """Set the gradients entering the block, for targets that its MLP reads.
+
+        Returns:
+            heads_BPZ: What the output matrix of the block below makes of them; None where it must be computed.
+        """
+        n_rows, n_pos, d_model = grad_BPD.shape
+        if not n_rows:
+            return None
         if self.layer.parallel:  # its MLP reads what enters the block
-            return grad_PBD
-        n_rows, d_model = targets.read_BD.shape
+            _at_position(targets, grad_BPD)
+            return None
+        value_GED, own_BD = self.layer.value_GED, targets.read_BD
+        if self.output_below_DZ is not None:
+            value_GED = torch.cat([value_GED, value_GED @ self.output_below_DZ], -1)
+            own_BD = torch.cat([own_BD, own_BD @ self.output_below_DZ], -1)
         heads_HBE = (targets.read_BD @ self.output_DZ).view(n_rows, -1, self.d_head).transpose(0, 1)
-        value_HED = self.layer.value_GED.repeat_interleave(self.group, 0)
-        heads_HBD = torch.bmm(heads_HBE, value_HED).view(-1, n_rows * d_model)
-        for position in targets.position_B.unique().tolist():
-            here = (targets.position_B == position).nonzero()[:, 0]
-            pattern_PH = self.layer.pattern_HPP[:, position, : position + 1].T
-            part_HX = heads_HBD.view(-1, n_rows, d_model)[:, here].reshape(len(heads_HBD), -1)
-            grad_PBD[: position + 1, here] += (pattern_PH @ part_HX).view(position + 1, len(here), d_model)
-        return grad_PBD
+        moved_HBX = torch.bmm(heads_HBE, value_GED.repeat_interleave(self.group, 0))
+        entering_BPX = torch.einsum("hbp,hbx->bpx", self.layer.pattern_HPP[:, targets.position_B, :n_pos], moved_HBX)
+        entering_BPX[torch.arange(n_rows, device=own_BD.device), targets.position_B] += own_BD
+        grad_BPD[:] = entering_BPX[..., :d_model]
+        return entering_BPX[..., d_model:] if self.output_below_DZ is not None else None
 
-    def _with_bypass(self, grad_PBD: Tensor) -> Tensor:
-        """Add what reaches the target through the dictionary's linear bypass of the MLP."""
-        if self.layer.skip_DD is None:
-            return grad_PBD
-        return grad_PBD + self.layer.read.pull(self.layer.write.pull(grad_PBD) @ self.layer.skip_DD.T)
+    def _bypass(self, grad_BPD: Tensor) -> Tensor:
+        """What reaches the target through the dictionary's linear bypass of the MLP."""
+        assert self.layer.skip_DD is not None
+        written_PBD = self.layer.write.pull(grad_BPD.transpose(0, 1)) @ self.layer.skip_DD.T
+        return self.layer.read.pull(written_PBD).transpose(0, 1)
 
 
-def _at_position(targets: Targets, n_pos: int) -> Tensor:
-    """(P, B, D) zero but for each target's gradient at its own position."""
-    grad_PBD = targets.read_BD.new_zeros(n_pos, len(targets), targets.read_BD.shape[1])
-    grad_PBD[targets.position_B, torch.arange(len(targets), device=grad_PBD.device)] = targets.read_BD
-    return grad_PBD
+class _Embedding:
+    """Tokens carried forward through the first block's attention, so that rows need not be pulled through it."""
+
+    def __init__(self, layer: FrozenLayer, token_PD: Tensor):
+        self.pull_back, self.token_PD = _PullBack(layer, None), token_PD
+        value_HPE = torch.einsum("pd,ged->gpe", token_PD, layer.value_GED)
+        value_HPE = value_HPE.repeat_interleave(len(layer.output_HDE) // len(layer.value_GED), 0)
+        moved_PHD = torch.einsum("hpe,hde->phd", value_HPE, layer.output_HDE)
+        moved_KQD = torch.bmm(layer.pattern_HPP.permute(2, 1, 0), moved_PHD)  # key, query
+        self.moved_QDK = moved_KQD.permute(1, 2, 0).contiguous()
+
+    def meet(self, grad_BPD: Tensor, joining: Targets, effect_BP: Tensor) -> None:
+        """Set the effects of tokens on rows under way, given what leaves the block, and on rows that join in it."""
+        under_way, n_pos = grad_BPD.shape[:2]
+        layer = self.pull_back.layer
+        entering_BPD = grad_BPD if layer.skip_DD is None else grad_BPD + self.pull_back._bypass(grad_BPD)
+        after_BPD = grad_BPD if layer.parallel else entering_BPD
+        effect_BP[:under_way, :n_pos] = torch.einsum("bpd,pd->bp", entering_BPD, self.token_PD[:n_pos])
+        for position, after_BD in enumerate(after_BPD.unbind(1)):
+            known = effect_BP[:under_way, : position + 1]
+            known.addmm_(after_BD, self.moved_QDK[position, :, : position + 1])
+        rows = torch.arange(under_way, under_way + len(joining), device=effect_BP.device)
+        if not layer.parallel:
+            moved_BDK = self.moved_QDK[joining.position_B]
+            effect_BP[under_way:] = torch.bmm(joining.read_BD[:, None], moved_BDK)[:, 0]
+        effect_BP[rows, joining.position_B] += (joining.read_BD * self.token_PD[joining.position_B]).sum(-1)
+
+
+def _columns(local: LocalReplacement) -> Tensor | None:
+    """Where features stand inside: what writes into one layer at one position must be neighbours. None: as they are.
+
+    A feature of a cross-layer dictionary writes into many layers: then columns are sorted by position, then layer.
+    """
+    features = local.features
+    if sum(len(writes.row_W) for writes in local.writes) == len(features):
+        return None
+    return torch.argsort(torch.argsort(features.position_A * local.n_layers + features.layer_A, stable=True))
+
+
+def _flat_output(layer: FrozenLayer) -> Tensor:
+    """(D, Z) output weights of all heads side by side."""
+    return layer.output_HDE.permute(1, 0, 2).reshape(layer.output_HDE.shape[1], -1).contiguous()
+
+
+def _at_position(targets: Targets, grad_BPD: Tensor) -> None:
+    """Set gradients to zero but for each target's at its own position."""
+    grad_BPD.zero_()
+    grad_BPD[torch.arange(len(targets), device=grad_BPD.device), targets.position_B] = targets.read_BD
