@@ -208,7 +208,7 @@ def report(name: str, plain: list[Seen], two: list[Seen], idle: list[Seen], acti
         for text, cases, by_flow, without in rows
     ]
     table.append(
-        ["the same, activations of the last position", str(len(two)), "", f"{share(two, most_active_last):.1%}"]
+        ["the same, activations of the last position", str(len(two)), "", f"{100 * share(two, most_active_last):.1f} %"]
     )
     print_table([name.upper(), "n", "flow", "largest activation, no graph"], table)
     by_template = [
