@@ -57,7 +57,7 @@ def top_of(graph: AttributionGraph, n: int) -> dict[str, Any]:
         "edges": len(graph.edges),
         "kept_nodes": int(graph.nodes["kept"].to_numpy().sum()),
         "kept_edges": int(graph.edges.kept.sum()),
-        "outputs": [_node(node) | {OUTPUT: node[OUTPUT]} for node in outputs],
+        "outputs": [_node(node) | {OUTPUT: _known(node[OUTPUT])} for node in outputs],
         "features": [
             _node(node) | {"activation": node["activation"], FEATURE: node[FEATURE]}
             for node in top_nodes(graph, NodeKind.FEATURE, n)
@@ -65,6 +65,11 @@ def top_of(graph: AttributionGraph, n: int) -> dict[str, Any]:
         "edges_into": _edges_into(graph, outputs[0]["node_id"], n) if outputs else [],
         "paths": [_path(graph, path) for path in _paths(graph, n)],
     }
+
+
+def _known(value: float) -> float | None:
+    """None for NaN: a difference of outputs has no probability."""
+    return None if np.isnan(value) else value
 
 
 def _edges_into(graph: AttributionGraph, node_id: str, n: int) -> list[dict[str, Any]]:

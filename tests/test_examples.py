@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.demo import NEEDED_FLOW
 from ingest.load import read_graph
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -33,7 +34,7 @@ def test_the_quickstart_runs_and_finds_its_circuit(tmp_path, monkeypatch, capsys
     names, shown = run_notebook(EXAMPLES / "quickstart.ipynb")
     graph = names["graph"]
     assert "<svg" in graph._repr_html_() and any(value is graph for value in shown)
-    assert names["circuit"].flow > 0.035  # from here on a step counts as used, see app/demo.py
+    assert names["circuit"].flow > NEEDED_FLOW
     assert "Dallas" in capsys.readouterr().out
     assert names["features"]["influence"].is_monotonic_decreasing
     assert read_graph(Path("dallas")).graph_id == graph.graph_id

@@ -278,6 +278,7 @@ def _provenance(
         "dictionary": {
             "name": transcoders.name,
             "revision": revision(transcoders.folder),
+            "revisions": dict(transcoders.revisions),  # of every repository on the hub that files came from
             "files": inputs["dictionary"],
         },
         "token_ids": inputs["token_ids"],
