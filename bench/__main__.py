@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-MEASUREMENTS = ("circuits", "store", "dashboard", "demo_model", "ledger", "hops")
+MEASUREMENTS = ("tracer", "circuits", "store", "dashboard", "demo_model", "ledger", "hops")
 
 
 def main(names: list[str]) -> None:

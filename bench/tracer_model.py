@@ -1,4 +1,4 @@
-"""The model that the tracer is timed on: Gemma 2 in shape, random weights, dictionaries fitted to what its MLPs compute.
+"""The model that the tracer is timed on: Gemma 2 in shape, random weights, dictionaries fitted to what its MLPs write.
 
 Random, but not arbitrary: weights keep every part of the model at work, features fire at a given mean rate with rates
 spread log-normally, and decoders are least-squares fits, so that graphs have the density of real ones.
@@ -188,11 +188,11 @@ def _write_cross_layers(
         for i, part in enumerate(parts):
             decoders[i].append(part * scale)
     for layer in range(N_LAYERS):
-        _save({f"{name}_{layer}": value for name, value in encoders[layer].items()}, folder / f"W_enc_{layer}.safetensors")
+        _save(
+            {f"{name}_{layer}": value for name, value in encoders[layer].items()}, folder / f"W_enc_{layer}.safetensors"
+        )
         _save({f"W_dec_{layer}": torch.stack(decoders[layer], 1)}, folder / f"W_dec_{layer}.safetensors")
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
     save_file({name: value.contiguous() for name, value in tensors.items()}, path)
-
-

@@ -87,7 +87,9 @@ def load_model(folder: Path, dictionary):
         }
     )
     with torch.no_grad():
-        weights = {name: value.detach().clone().contiguous() for name, value in convert_gemma_weights(model, ours).items()}
+        weights = {
+            name: value.detach().clone().contiguous() for name, value in convert_gemma_weights(model, ours).items()
+        }
     peer = TransformerLensReplacementModel(ours, tokenizer=PreTrainedTokenizerFast.from_pretrained(folder))
     peer.load_and_process_state_dict(
         weights,

@@ -1,0 +1,113 @@
+"""The tracer: ours beside circuit-tracer 0.5.0 and beside the arithmetic of the method, the same work in one run.
+
+    python -m bench.tracer [--no-peer] [--repeat N]
+
+Single precision, one thread, CPU seconds, a random model in the shape of Gemma 2 with 12 layers and width 512 (see
+tracer_model.py). Each trace runs in a process of its own; loading is told apart, and so is the first trace, which pays
+for what the later ones find in memory. The peer gets an environment of its own in the user's cache, made on first use,
+and runs at its best batch size. `rows` is what its `attribute` does: everything up to the matrix of direct effects;
+`graph` adds pruning and scores, and for ours names and provenance.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.measure import print_table
+from bench.tracer_model import bench_folder, prompt, random_model
+
+PEER = ("torch==2.13.0", "circuit-tracer==0.5.0", "nnsight==0.6.1", "transformer-lens==3.2.1", "transformers==4.57.3")
+WORK = (  # dictionary, tokens, features (0: all), the peer's batch sizes to try: its best on a CPU is small
+    ("plt", 10, 0, (16, 32, 64)),
+    ("clt", 10, 0, (8, 16, 32)),
+    ("plt", 60, 1000, (4, 8, 16)),
+    ("plt", 120, 200, (4, 8, 16)),
+)
+
+
+def peer_python() -> Path:
+    """Python of the environment with the peer in it, made on first use."""
+    folder = bench_folder() / "-".join(("peer", *(package.split("==")[1] for package in PEER)))
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    if (folder / "complete").is_file():
+        return python
+    print(f"installing {PEER[1]} into an environment of its own, once", file=sys.stderr)
+    if shutil.which("uv"):
+        subprocess.run(["uv", "venv", "-q", "--clear", "--python", sys.executable, folder], check=True)
+        subprocess.run(["uv", "pip", "install", "-q", "--python", python, *PEER], check=True)
+    else:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *PEER], check=True)
+    (folder / "complete").touch()
+    return python
+
+
+def run(command: Sequence[str | Path], dictionary: str, **settings: Any) -> dict[str, Any]:
+    """What one trace in a process of its own prints, on one thread."""
+    folder = random_model()
+    arguments = [*command, folder / "model", folder / dictionary, json.dumps(settings)]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    done = subprocess.run(arguments, env=one_thread, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"a trace failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def best_of_peer(dictionary: str, n_tokens: int, n_features: int, batch_sizes: Sequence[int]) -> dict[str, Any]:
+    """The peer's fastest trace over these batch sizes."""
+    script = Path(__file__).with_name("tracer_peer.py")
+    settings = {"token_ids": prompt(n_tokens), "max_feature_nodes": n_features or None}
+    tried = [
+        {"batch": size} | run([peer_python(), script], dictionary, batch_size=size, **settings) for size in batch_sizes
+    ]
+    return min(tried, key=lambda one: one["rows_s"])
+
+
+def measure(peer: bool, repeat: int) -> None:
+    """Print the table of the four pieces of work."""
+    rows, details = [], []
+    for dictionary, n_tokens, n_features, batch_sizes in WORK:
+        ours = run(
+            [sys.executable, "-m", "bench.tracer_ours"],
+            dictionary,
+            token_ids=prompt(n_tokens),
+            max_feature_nodes=n_features,
+            repeat=repeat,
+        )
+        what = f"{dictionary.upper()}, {n_tokens} tokens, {ours['n_features']:,} of {ours['n_active']:,} features"
+        bound = f"{ours['bound_s']:.2f} s"
+        row = [what, f"{ours['rows_s']:.2f} s", bound, f"{ours['rows_s'] / ours['bound_s']:.2f}x"]
+        if peer:
+            theirs = best_of_peer(dictionary, n_tokens, n_features, batch_sizes)
+            assert theirs["n_active"] == ours["n_active"], "the peer did other work"
+            row += [f"{theirs['rows_s']:.1f} s (batch {theirs['batch']})", f"{theirs['rows_s'] / ours['rows_s']:.1f}x"]
+            row += [f"{theirs['graph_s'] / ours['graph_s']:.1f}x", f"{theirs['peak_mb']:,.0f} MB"]
+        rows.append([*row, f"{ours['peak_mb']:,.0f} MB"])
+        rates = ", ".join(f"{name} {rate:.0f}" for name, rate in ours["gflop_per_s"].items())
+        seconds = (f"{ours[name]:.2f} s" for name in ("load_s", "cold_s", "linearise_s", "rows_s", "graph_s"))
+        details.append([what, *seconds, f"{sum(ours['gflop'].values()):.0f} GFLOP", rates])
+    beside = ["peer's rows", "rows: less CPU", "graph: less CPU", "peer's memory"] if peer else []
+    print_table(["work", "our rows", "bound", "of bound", *beside, "our memory"], rows)
+    print()
+    print_table(
+        ["work", "load", "first rows", "linearise", "rows", "graph", "arithmetic", "products, GFLOP/s"], details
+    )
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--no-peer", action="store_true", help="leave the peer out")
+    parser.add_argument("--repeat", type=int, default=3, help="traces of ours; the fastest counts")
+    chosen = parser.parse_args(list(arguments))
+    measure(not chosen.no_peer, chosen.repeat)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
