@@ -146,10 +146,16 @@ def look(question: Question, graph: AttributionGraph) -> Seen:
         ranked = flow_by_binding(pattern, match_terms(pattern, graph), inputs)
         flows[name] = {binding["region"]: flow for binding, flow in ranked}
     nodes = graph.nodes
-    labelled = nodes[(nodes["kind"] == NodeKind.FEATURE) & nodes["label"].isin(regions["region"])]
-    last = labelled[labelled["position"] == len(graph.metadata.tokens) - 1]
-    active, active_last = (table.groupby("label")["activation"].sum().to_dict() for table in (labelled, last))
-    return Seen(question, flows, active, active_last)
+    labelled_N = ((nodes["kind"] == NodeKind.FEATURE) & nodes["label"].isin(regions["region"])).to_numpy()
+    last_N = nodes["position"].to_numpy() == len(graph.metadata.tokens) - 1
+    return Seen(question, flows, active(graph, labelled_N), active(graph, labelled_N & last_N))
+
+
+def active(graph: AttributionGraph, chosen_N: np.ndarray) -> dict[str, float]:
+    """Label to the sum of the activations of the chosen features that have it."""
+    labels, row = np.unique(graph.nodes["label"].to_numpy(str)[chosen_N], return_inverse=True)
+    sums = np.bincount(row, graph.nodes["activation"].to_numpy(np.float64)[chosen_N], len(labels))
+    return dict(zip(labels.tolist(), sums.tolist(), strict=True))
 
 
 def trace_all(name: str, asked: Sequence[Question]) -> list[Seen]:
@@ -266,10 +272,12 @@ def main(arguments: Sequence[str] = ()) -> None:
     held_out = [] if options.validation else asked(split.two_hop_held_out, options.seed)
     for name in DICTIONARIES:
         if options.validation:
-            describe_threshold(name, *(trace_all(name, each) for each in validation))
+            plain, two, idle = (trace_all(name, each) for each in validation)
+            describe_threshold(name, plain, two, idle)
             continue
         quiet = [max(seen.active.values(), default=0.0) for seen in trace_all(name, validation[0])]
-        report(name, *(trace_all(name, each) for each in held_out), float(np.quantile(quiet, 1 - KEPT)))
+        plain, two, idle = (trace_all(name, each) for each in held_out)
+        report(name, plain, two, idle, float(np.quantile(quiet, 1 - KEPT)))
         print()
 
 

@@ -65,7 +65,7 @@ def influence_of(
     names_N = names_of(graph, by)
     used_N = (names_N != "") & graph.nodes["kind"].isin([str(kind) for kind in kinds]).to_numpy()
     code, names = pd.factorize(names_N[used_N])
-    return names, np.bincount(code, graph.nodes["influence"].to_numpy(np.float64)[used_N], len(names))
+    return np.asarray(names), np.bincount(code, graph.nodes["influence"].to_numpy(np.float64)[used_N], len(names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,9 @@ def links_of(graph: AttributionGraph, by: By = "feature", kinds: Sequence[NodeKi
     a, b = np.divmod(pair, max(n, 1))
     layer = np.bincount(code_N, nodes["layer"].to_numpy(np.float64), n) / np.bincount(code_N, minlength=n).clip(1)
     signed = share * np.sign(edges.effect[chosen])
-    return Links(names, layer, a, b, np.bincount(row, share, len(pair)), np.bincount(row, signed, len(pair)))
+    return Links(
+        np.asarray(names), layer, a, b, np.bincount(row, share, len(pair)), np.bincount(row, signed, len(pair))
+    )
 
 
 def link_table(

@@ -84,7 +84,7 @@ def dealt_flows(pattern: str, chosen: Sequence[Member], dealt: set[str], sign: s
     flows_NN = np.full((len(chosen), len(chosen)), np.nan)
     for place, member in enumerate(chosen):
         known: dict[tuple[str, ...], float] = {}
-        for other in np.flatnonzero(strata == strata[place]):
+        for other in np.flatnonzero(strata == strata[place]).tolist():
             taken = {role: chosen[other].row.roles.get(role, "") for role in sorted(dealt)}
             key = tuple(taken.values())
             if key not in known:

@@ -66,7 +66,8 @@ class Comparison:
         tables = {"nodes": self.nodes, "links": self.links, "circuits": self.circuits}
         places = (ONLY_A, ONLY_B, STRONGER_IN_A, STRONGER_IN_B, ALIKE)
         return {
-            name: {place: int((table["where"] == place).sum()) for place in places} for name, table in tables.items()
+            name: {place: int((table["where"].to_numpy() == place).sum()) for place in places}
+            for name, table in tables.items()
         }
 
     def as_row(self, limit: int = 20) -> dict[str, Any]:
@@ -145,7 +146,7 @@ class _Aligned:
         strength = np.zeros((len(graphs), len(names)))
         graph = np.repeat(np.arange(len(graphs)), [len(names) for names, _ in graphs])
         strength[graph, code] = np.concatenate([influence for _, influence in graphs])
-        return cls(names, (np.arange(len(names)),), strength)
+        return cls(np.asarray(names), (np.arange(len(names)),), strength)
 
     @classmethod
     def of_links(cls, graphs: Sequence[Links]) -> "_Aligned":
@@ -159,7 +160,7 @@ class _Aligned:
         strength = np.zeros((len(graphs), len(pair)))
         graph = np.repeat(np.arange(len(graphs)), [len(links.source) for links in graphs])
         strength[graph, thing] = np.concatenate([links.share for links in graphs])
-        return cls(names, np.divmod(pair, max(len(names), 1)), strength)
+        return cls(np.asarray(names), np.divmod(pair, max(len(names), 1)), strength)
 
 
 def _side_by_side(aligned: _Aligned, n_a: int, n_b: int) -> pd.DataFrame:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import pairwise
+from statistics import fmean
 from typing import Any, Literal
 from xml.sax.saxutils import escape
 
@@ -22,7 +24,7 @@ from tracer.errors import GraphFormatError, SettingError
 
 KeptFormat = Literal["json", "csv", "graphml", "svg"]
 
-CSV_COLUMNS = ("graph_id", "slug", "prompt", "template", "roles", "flow", "found", "failed", "reason")
+CSV_COLUMNS: tuple[str, ...] = ("graph_id", "slug", "prompt", "template", "roles", "flow", "found", "failed", "reason")
 COLUMN_WIDTH, ROW_HEIGHT, MARGIN = 190, 46, 24  # of the picture, in pixels
 MAX_LABEL = 24  # letters of a label in the picture
 MAX_LINE = 8.0  # width of a link that gives everything
@@ -49,7 +51,7 @@ class KeptLink:
     share: float
     """Of the target's input, 0 to 1."""
     effect: float
-    """Signed; the sign alone where several graphs are meant."""
+    """Signed; the mean where several graphs have it."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +101,14 @@ class Kept:
         kept_id = row.pop("kept_id", None)
         names = {each.name for each in fields(cls)}
         try:
-            row["nodes"] = tuple(KeptNode(**node) for node in row.get("nodes", ()))
-            row["links"] = tuple(KeptLink(**link) for link in row.get("links", ()))
-            kept = cls(**row | {"prompts": tuple(row.get("prompts", ()))})
+            nodes = tuple(KeptNode(**node) for node in row.pop("nodes", ()))
+            links = tuple(KeptLink(**link) for link in row.pop("links", ()))
+            prompts = tuple(row.pop("prompts", ()))
+            kept = cls(prompts=prompts, nodes=nodes, links=links, **row)
         except TypeError as error:
             raise GraphFormatError(
-                f"the record of a kept circuit cannot be read ({error}); expected the fields {', '.join(sorted(names))}. "
-                "Keep the circuit again."
+                f"the record of a kept circuit cannot be read ({error}); expected the fields "
+                f"{', '.join(sorted(names))}. Keep the circuit again."
             ) from None
         if kept_id not in (None, kept.kept_id):
             raise GraphFormatError(
@@ -146,12 +149,15 @@ def picture(circuits: Iterable[Circuit]) -> tuple[tuple[KeptNode, ...], tuple[Ke
             for row in path.rows:
                 node = circuit.nodes[row]
                 nodes.setdefault(node.node_id, KeptNode(node.node_id, node.label.strip(), node.layer, node.kind))
-            for link in zip(zip(names[:-1], names[1:], strict=True), path.shares, path.effects, strict=True):
-                if link[0] not in seen:
-                    seen.add(link[0])
-                    links.setdefault(link[0], []).append(link[1:])
-    mean = {ends: [sum(column) / len(values) for column in zip(*values, strict=True)] for ends, values in links.items()}
-    return tuple(nodes.values()), tuple(KeptLink(*ends, share, effect) for ends, (share, effect) in mean.items())
+            for ends, share, effect in zip(pairwise(names), path.shares, path.effects, strict=True):
+                if ends not in seen:
+                    seen.add(ends)
+                    links.setdefault(ends, []).append((share, effect))
+    drawn = [
+        KeptLink(*ends, fmean(share for share, _ in values), fmean(effect for _, effect in values))
+        for ends, values in links.items()
+    ]
+    return tuple(nodes.values()), tuple(drawn)
 
 
 def write_kept(kept: Kept, format: KeptFormat) -> str:
@@ -230,14 +236,15 @@ def to_svg(kept: Kept) -> str:
         short = label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL - 1]}…"
         parts.append(
             f'<g><rect x="{x}" y="{y}" width="{box}" height="26" rx="5" fill="#f5f7fa" stroke="#4a5568"/>'
-            f'<text x="{x + 8}" y="{y + 17}">{escape(short)}</text><title>{escape(f"{label} ({node.name})")}</title></g>'
+            f'<text x="{x + 8}" y="{y + 17}">{escape(short)}</text>'
+            f"<title>{escape(f'{label} ({node.name})')}</title></g>"
         )
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
 def _csv(kept: Kept) -> str:
     out = io.StringIO()
-    writer = csv.DictWriter(out, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(out, [*CSV_COLUMNS], extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in kept.prompts:
         writer.writerow(row | {"roles": json.dumps(row.get("roles", {}), ensure_ascii=False)})

@@ -134,7 +134,7 @@ def deal(links: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
     dealt_source[np.argsort(keys, kind="stable")] = source[order]
     dealt["source"] = dealt_source
     columns = ["graph_id", "source", "target", "source_layer", "target_layer"]
-    return dealt.groupby(columns, as_index=False, sort=False)["share"].sum()
+    return dealt.groupby(columns, sort=False).agg({"share": "sum"}).reset_index()
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class Table:
         graph_code, there = pd.factorize(links["graph_id"], sort=True)
         if graphs is not None:  # dealt: the same graphs in the same order, and none is ever lost
             there = pd.Index(graphs)
-            graph_code = there.get_indexer(links["graph_id"])
+            graph_code = there.get_indexer(pd.Index(links["graph_id"].to_numpy()))
         if len(there) < 2:
             raise GraphFormatError(
                 f"{len(there)} graphs have links; expected at least two, or nothing can recur. Add some."
