@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 from cyclopts.validators import Number
 
+from app import keep_commands
 from app.terminal import Format, log_on_stderr, notes, print_rows, progress_bar
 from ingest.export_formats import ExportFormat, format_of
 from tracer.config import PEER_SETTINGS, Dtype, TraceConfig
@@ -29,6 +30,8 @@ cli = App(
 )
 db = App(name="db", help="The local Neo4j server: every other command starts it when it needs it.")
 cli.command(db)
+for name, keeping in keep_commands.COMMANDS.items():
+    cli.command(keeping, name=name)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -366,15 +369,8 @@ def reset(*, yes: bool = False) -> None:
     """
     from ingest.server import LocalServer
 
-    if not yes:
-        if not sys.stdin.isatty():
-            raise PatternError("`db reset` deletes the database and nobody is there to ask; expected --yes. Add it.")
-        try:
-            answer = input("Delete all graphs from the local database? [y/N] ")
-        except EOFError:
-            answer = ""
-        if answer.strip().lower() not in ("y", "yes"):
-            return _say("Nothing was deleted.")
+    if not yes and not keep_commands.confirmed("Delete all graphs from the local database?", "db reset"):
+        return _say("Nothing was deleted.")
     LocalServer().reset()
     _say("The local database is empty. `throughline ingest` fills it again from graph files.")
 

@@ -17,8 +17,8 @@ from ingest.server import LocalServer
 from ingest.writing import HAS_GRAPH, Added, Progress, add_graph, load, remove_graph
 from tracer.errors import QueryError, StoreError
 from tracer.graph import AttributionGraph
-from tracer.schema import SCHEMA_VERSION
 
+STORE_VERSION = 1  # raised when what is written of a graph changes; an older database is then made anew
 ROOM = 100 << 20  # bytes: two transaction logs of 32 MB and a checkpoint
 ROOM_PER_EDGE = 1 << 10  # bytes, with the log of its transaction; about 500 measured
 COMMIT_MS = 10_000  # a commit of 100,000 edges takes 2 to 4 s on two busy cores
@@ -36,11 +36,11 @@ class GraphStore:
     """
 
     def __init__(self, connection: Connection):
-        """Raises StoreError where nobody answers, or the database was made by another version."""
+        """Raises StoreError where nobody answers, or a newer version made the database."""
         self.connection = connection
         self._client = Client(connection)
         try:
-            self._apply_schema()
+            self.is_current = self._apply_schema()
         except BaseException:
             self._client.close()
             raise
@@ -147,6 +147,54 @@ class GraphStore:
                 counts[row["name"]] = self._client.read(text, {}).records[0]["n"]
         return {name: n for name, n in counts.items() if n}
 
+    # -- what is stored, to the letter, and making it anew
+
+    def stored_properties(self, graph_id: str) -> dict[str, Any]:
+        """Everything that (:Graph) has."""
+        return self._read(_GRAPH, {"graph_id": graph_id}).records[0]["graph"]
+
+    def stored_nodes(self, graph_id: str) -> list[tuple[str, tuple[Any, ...]]]:
+        """(node_id, (properties, labels, whether it is in its graph, layer and index of its feature)) of each node."""
+        rows = self._load("nodes_of_graph", graph_id=graph_id)
+        return [(row["properties"].get("node_id"), tuple(row.values())) for row in rows]
+
+    def stored_edges(self, graph_id: str) -> list[tuple[tuple[str, str], tuple[Any, ...]]]:
+        """((source, target), (effect, share, rank_in)) of each edge."""
+        rows = (tuple(row.values()) for row in self._load("edges_of_graph", graph_id=graph_id))
+        return [(row[:2], row[2:]) for row in rows]
+
+    def sums_of_features(self) -> dict[tuple[str, int, int], list[int]]:
+        """(source_set, layer, index) -> graphs, and graphs, edges and billionths over its links, of each feature."""
+        rows = (list(row.values()) for row in self._load("sums_of_features"))
+        return {(row[0], row[1], row[2]): row[3:] for row in rows}
+
+    def begin_rebuild(self, owner: str, for_ms: int) -> str:
+        """Claim the rebuild for a time, again and again; tells its step, `emptying` or `filling`.
+
+        Raises:
+            StoreError: Another command has it.
+        """
+        rows = self._client.write(lambda tx: load(tx, "begin_rebuild", owner=owner, for_ms=for_ms))
+        if not rows:
+            raise StoreError(
+                f"another command is rebuilding the database at {self.connection.uri}; expected it for this one alone. "
+                f"Wait for it. Where it was cut off, try again in {for_ms // 1000} s."
+            )
+        return rows[0]["step"]
+
+    def end_emptying(self) -> None:
+        """All graphs are removed: also drop what belonged to none, and go on with filling."""
+        self._client.run_schema(query_named("remove_leftovers", "load").text)
+        self._client.write(lambda tx: load(tx, "end_emptying", version=STORE_VERSION))
+
+    def end_rebuild(self) -> None:
+        """All graphs are back."""
+        self._client.write(lambda tx: load(tx, "end_rebuild"))
+        self.is_current = True
+
+    def _load(self, name: str, **params: Any) -> list[dict[str, Any]]:
+        return self._read(query_named(name, "load").text, params).records
+
     def _check_room(self, n_edges: int) -> None:
         """Refuse to write before the disk is full: a database that runs out of room must be restarted."""
         folder = self.connection.folder
@@ -191,28 +239,42 @@ class GraphStore:
 
     # -- schema
 
-    def _apply_schema(self) -> None:
-        """Constraints and indexes, made once; the database then says which it has."""
+    def _apply_schema(self) -> bool:
+        """Constraints and indexes, made once; False where an older version wrote the graphs, or not all are back."""
         queries = read_queries("schema")
         digest = hashlib.sha256("".join(query.text for query in queries.values()).encode()).hexdigest()[:16]
         seen = self._client.read(query_named("version", "load").text, {}).records
-        if seen and seen[0]["version"] != SCHEMA_VERSION:
+        if seen and seen[0]["version"] > STORE_VERSION:
             raise StoreError(
-                f"the database at {self.connection.uri} has schema version {seen[0]['version']}; this program uses "
-                f"{SCHEMA_VERSION}. Use the program that made it, or empty it (`throughline db reset` for the local "
+                f"the database at {self.connection.uri} has version {seen[0]['version']}; this program writes version "
+                f"{STORE_VERSION}. Use the program that made it, or empty it (`throughline db reset` for the local "
                 "one) and ingest the library again."
             )
-        if seen and seen[0]["digest"] == digest:
-            return
-        for query in queries.values():
-            self._client.run_schema(query.text)
-        self._client.run_schema("CALL db.awaitIndexes(300)")
-        self._client.write(lambda tx: load(tx, "set_version", version=SCHEMA_VERSION, digest=digest))
+        if not seen or seen[0]["digest"] != digest:
+            for query in queries.values():
+                self._client.run_schema(query.text)
+            self._client.run_schema("CALL db.awaitIndexes(300)")
+            self._client.write(lambda tx: load(tx, "set_version", version=STORE_VERSION, digest=digest))
+        return not seen or (seen[0]["version"] == STORE_VERSION and seen[0]["step"] is None)
 
 
 def open_store(progress: Progress | None = None) -> GraphStore:
-    """The store of this user: THROUGHLINE_NEO4J_URI where it is set, else the local server, started if needed."""
-    return GraphStore(connection_from_environment() or LocalServer().ensure(progress))
+    """The store of this user: THROUGHLINE_NEO4J_URI where it is set, else the local server, started if needed.
+
+    Where an older version of this program made the database, or a rebuild was cut off, it is made anew from the
+    library first.
+    """
+    from ingest.keep import renew  # which needs the class above
+    from ingest.library import default_library
+
+    store = GraphStore(connection_from_environment() or LocalServer().ensure(progress))
+    try:
+        if not store.is_current:
+            renew(store, default_library(), progress)
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 _GRAPH = "MATCH (graph:Graph {graph_id: $graph_id, ready: true}) RETURN properties(graph) AS graph"

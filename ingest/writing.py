@@ -78,6 +78,8 @@ def count_flows(tx: Transaction, flows: Iterable[Flow], sign: int) -> None:
         rest.setdefault(source, {})[target] = sums
     for row in load(tx, "change_flows", rows=[list(item) for item in rest.items()], sign=sign):
         del rest[row["source"]][row["target"]]
+    if sign < 0:
+        return  # a link that is not there has nothing to lose
     elements = list({handle: None for source, targets in rest.items() for handle in (source, *targets)})
     number = {element: at for at, element in enumerate(elements)}
     new = [[number[source], number[target], *sums] for source, some in rest.items() for target, sums in some.items()]

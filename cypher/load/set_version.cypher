@@ -1,6 +1,6 @@
 // name:    set_version
-// purpose: Record which version of the vocabulary and which constraints and indexes the database has.
-// params:  $version  integer  schema.SCHEMA_VERSION
+// purpose: Record which version of what is stored and which constraints and indexes the database has.
+// params:  $version  integer  store.STORE_VERSION
 //          $digest   string   hash of the files of cypher/schema
 // returns: version   integer  the version that was there before, or this one in a new database
 // access:  write

@@ -1,0 +1,173 @@
+"""The library as one file: written whole or not at all, and checked to the last byte before anything of it is used."""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import fsspec
+
+from ingest.library import Library
+from ingest.load import keep_graph
+from ingest.store import GraphStore
+from ingest.writing import Progress
+from tracer.errors import GraphFormatError
+from tracer.graph import EDGES_FILE, METADATA_FILE, NODES_FILE, AttributionGraph
+
+FORMAT, VERSION = "throughline-library", 1
+MANIFEST = "manifest.json"
+FILES = (NODES_FILE, EDGES_FILE, METADATA_FILE)
+CHUNK = 1 << 20  # bytes
+MANIFEST_LIMIT = 64 << 20  # bytes; 300 a file
+_MEMBER = re.compile(rf"[0-9a-f]{{16}}/(?:{'|'.join(map(re.escape, FILES))})")
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What became of one graph of an archive."""
+
+    graph_id: str
+    slug: str
+    status: Literal["ingested", "updated", "unchanged", "left"]
+    """`left`: it is there with other labels, pins or names, which stay."""
+
+
+def backup(library: Library, path: Path, progress: Progress | None = None) -> int:
+    """Write every graph of the library into an archive, with the hash of each file; returns how many graphs.
+
+    What is at `path` is replaced once the new archive is complete.
+
+    Raises:
+        GraphFormatError: A graph is damaged; an archive that could not be restored is not written.
+    """
+    ids = library.ids()
+    manifest: dict[str, Any] = {"format": FORMAT, "version": VERSION, "files": {}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:  # Parquet is compressed already
+            for done, graph_id in enumerate(ids):
+                if progress:
+                    progress(done, len(ids), f"archiving {graph_id}")
+                library.load(graph_id)  # raises for what is damaged
+                for name in FILES:
+                    manifest["files"][f"{graph_id}/{name}"] = _put(archive, library.place(graph_id), graph_id, name)
+            archive.writestr(MANIFEST, json.dumps(manifest, indent=1))
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    if progress:
+        progress(len(ids), len(ids), "archived")
+    return len(ids)
+
+
+def restore(
+    path: Path, store: GraphStore, library: Library, progress: Progress | None = None, replace: bool = False
+) -> Iterator[Restored]:
+    """Bring the graphs of an archive back into library and database; graphs that are not in it stay.
+
+    Args:
+        replace: Labels, pins and names of graphs that are there become those of the archive.
+
+    Raises:
+        GraphFormatError: It is no archive of this kind, or damaged; nothing was changed then.
+    """
+    check_archive(path, progress)
+    with zipfile.ZipFile(path) as archive:
+        ids = sorted({name.partition("/")[0] for name in _manifest(archive, path)})
+        for done, graph_id in enumerate(ids):
+            if progress:
+                progress(done, len(ids), f"restoring {graph_id}")
+            with tempfile.TemporaryDirectory() as folder:
+                for name in FILES:
+                    with archive.open(f"{graph_id}/{name}") as source, (Path(folder) / name).open("wb") as target:
+                        for chunk in iter(lambda source=source: source.read(CHUNK), b""):
+                            target.write(chunk)
+                graph = AttributionGraph.load(folder)
+            if graph.graph_id in library and not replace and not library.is_current(graph):
+                store.add(library.load(graph.graph_id))
+                yield Restored(graph_id, graph.metadata.slug, "left")
+            else:
+                yield Restored(graph_id, graph.metadata.slug, keep_graph(graph, store, library))
+    if progress:
+        progress(len(ids), len(ids), "restored")
+
+
+def check_archive(path: Path, progress: Progress | None = None) -> None:
+    """Read an archive to its end and compare every file with its hash.
+
+    Raises:
+        GraphFormatError: It is no archive of this kind, or a file in it is missing, foreign or changed.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            expected = _manifest(archive, path)
+            for done, (name, what) in enumerate(expected.items()):
+                if progress:
+                    progress(done, len(expected), "checking the archive")
+                with archive.open(name) as file:
+                    if _hashed(file, what["size"]) != what:
+                        raise _damaged(path, f"{name} is not what its hash says")
+    except (FileNotFoundError, IsADirectoryError):
+        raise GraphFormatError(f"{path}: no file is there; expected one that `throughline backup` wrote.") from None
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _put(archive: zipfile.ZipFile, place: str, graph_id: str, name: str) -> dict[str, Any]:
+    fs, path = fsspec.core.url_to_fs(place)
+    digest, size = hashlib.sha256(), 0
+    with fs.open(f"{path}/{name}", "rb") as source, archive.open(f"{graph_id}/{name}", "w", force_zip64=True) as out:
+        for chunk in iter(lambda: source.read(CHUNK), b""):
+            digest.update(chunk)
+            size += len(chunk)
+            out.write(chunk)
+    return {"sha256": digest.hexdigest(), "size": size}
+
+
+def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, dict[str, Any]]:
+    """File in the archive -> its hash and size, where these are the files of whole graphs and all there is."""
+    names = archive.namelist()
+    try:
+        if archive.getinfo(MANIFEST).file_size > MANIFEST_LIMIT:
+            raise ValueError
+        about = json.loads(archive.read(MANIFEST))
+        files = {name: {"sha256": what["sha256"], "size": what["size"]} for name, what in about["files"].items()}
+        if (about["format"], about["version"]) != (FORMAT, VERSION):
+            raise ValueError
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise _damaged(path, f"no {MANIFEST} of version {VERSION} is in it") from None
+    if sorted(names) != sorted([*files, MANIFEST]):
+        raise _damaged(path, "it has other files than its manifest says")
+    strange = [name for name in files if not _MEMBER.fullmatch(name)]
+    if strange:
+        raise _damaged(path, f"{strange[0]!r} is no file of a saved graph")
+    ids = {name.partition("/")[0] for name in files}
+    if len(files) != len(ids) * len(FILES):
+        raise _damaged(path, "not every graph in it has all of its files")
+    return files
+
+
+def _hashed(file: IO[bytes], size: int) -> dict[str, Any]:
+    """Hash and size of a file; not read beyond the size that it should have."""
+    digest, seen = hashlib.sha256(), 0
+    while seen <= size and (chunk := file.read(CHUNK)):
+        digest.update(chunk)
+        seen += len(chunk)
+    return {"sha256": digest.hexdigest(), "size": seen}
+
+
+def _damaged(path: Path, seen: str) -> GraphFormatError:
+    return GraphFormatError(
+        f"{path}: {seen}; expected an archive as `throughline backup` wrote it. It is damaged or of another program: "
+        "take another copy. Nothing was changed."
+    )

@@ -1,0 +1,270 @@
+"""The graphs that are kept: what there is, whether database and library agree, and the way back when they do not."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ingest.library import Library
+from ingest.rows import GraphRows, graph_rows
+from ingest.store import GraphStore
+from ingest.writing import Progress
+from tracer.errors import GraphFormatError, PatternError, StoreError
+from tracer.graph import read_metadata
+
+Where = Literal["both", "library", "database"]
+LEASE_MS = 60_000  # after which a rebuild that said nothing is taken for dead; one graph takes seconds
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One graph, as `throughline list` tells it."""
+
+    graph_id: str
+    slug: str
+    prompt: str
+    model: str
+    source_set: str
+    nodes: int | None
+    """Stored ones, which are those of the pruned graph; None where the database does not have it."""
+    edges: int | None
+    ingested_at: str
+    """Time, ISO 8601; empty where the database does not have it."""
+    where: Where
+    """Anything but `both` is the trace of a crash or of another hand; `throughline rebuild` makes it good."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing in which database and library differ."""
+
+    graph_id: str
+    """Empty for what belongs to all graphs."""
+    what: str
+    """What was seen and what was expected."""
+
+
+def kept_graphs(store: GraphStore, library: Library) -> list[Kept]:
+    """All graphs of the database and of the library, by slug."""
+    stored = {row["graph_id"]: row for row in store.graphs()}
+    ids = set(library.ids())
+    found = []
+    for graph_id in stored.keys() | ids:
+        row = stored.get(graph_id)
+        about = row or read_metadata(library.place(graph_id))
+        where: Where = "library" if row is None else "both" if graph_id in ids else "database"
+        size = (row["n_nodes"], row["n_edges"], row["ingested_at"]) if row else (None, None, "")
+        names = (about[name] for name in ("slug", "prompt", "model", "source_set"))
+        found.append(Kept(graph_id, *names, *size, where))
+    return sorted(found, key=lambda kept: (kept.slug, kept.graph_id))
+
+
+def graph_ids(names: list[str], store: GraphStore, library: Library) -> list[str]:
+    """The graph_id of each name, which is one itself or the slug of one graph.
+
+    Raises:
+        PatternError: There is none of this name, or several.
+    """
+    kept = kept_graphs(store, library)
+    chosen = []
+    for name in names:
+        found = [graph.graph_id for graph in kept if name in (graph.graph_id, graph.slug)]
+        if len(found) != 1:
+            seen = f"{len(found)} graphs are called {name!r} ({', '.join(found)})" if found else f"no graph is {name!r}"
+            raise PatternError(f"{seen}; expected a graph_id, or the slug of one graph. `throughline list` shows them.")
+        chosen += found
+    return list(dict.fromkeys(chosen))
+
+
+def graph_info(graph_id: str, store: GraphStore, library: Library) -> dict[str, Any]:
+    """Everything that is known of a graph but its nodes and edges: for JSON, and for a table of two columns."""
+    graph = library.load(graph_id) if graph_id in library else store.fetch(graph_id)
+    about = dict(vars(graph.metadata))
+    provenance = dict(about.pop("provenance"))
+    kinds = graph.nodes.groupby("kind", sort=False)["kept"].agg(["size", "sum"])
+    return {
+        "graph_id": graph_id,
+        **about,
+        "tokens": list(graph.metadata.tokens),
+        "nodes": {str(kind): int(size) for kind, size in kinds["size"].items()},
+        "kept_nodes": {str(kind): int(size) for kind, size in kinds["sum"].items()},
+        "edges": len(graph.edges),
+        "kept_edges": int(graph.edges.kept.sum()),
+        "in_database": store.has(graph_id),
+        "in_library": library.place(graph_id) if graph_id in library else "",
+        "repairs": provenance.pop("repairs", {}),
+        "provenance": provenance,
+    }
+
+
+def remove_graph(graph_id: str, store: GraphStore, library: Library) -> bool:
+    """Delete a graph everywhere; False where there is none.
+
+    The database goes first: where it does not answer, nothing has changed. After a crash in between, the library
+    still has the graph, `throughline list` says so, and removing it again finishes it.
+    """
+    stored = store.remove(graph_id)
+    return library.remove(graph_id) or stored
+
+
+def verify(store: GraphStore, library: Library, progress: Progress | None = None) -> Iterator[Finding]:
+    """Read everything on both sides and tell each difference; no finding means that they agree.
+
+    Files are checked by the hash they were saved with, the database row by row against what it was made from, and the
+    aggregate over all graphs by its sums for every feature.
+    """
+    stored = {row["graph_id"] for row in store.graphs()}
+    ids = sorted(stored | set(library.ids()))
+    sums: dict[tuple[str, int, int], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    comparable = True
+    for done, graph_id in enumerate(ids):
+        if progress:
+            progress(done, len(ids), f"comparing {graph_id}")
+        if graph_id not in library:
+            yield Finding(graph_id, "the database has it, the library does not; expected it in both")
+            comparable = False
+            continue
+        try:
+            rows = graph_rows(library.load(graph_id))
+        except GraphFormatError as error:
+            yield Finding(graph_id, str(error))
+            comparable = comparable and graph_id not in stored
+            continue
+        if graph_id not in stored:
+            yield Finding(graph_id, "the library has it, the database does not; expected it in both")
+            continue
+        _add_sums(sums, rows)
+        for what in _differences(store, rows):
+            yield Finding(graph_id, what)
+    if progress:
+        progress(len(ids), len(ids), "compared")
+    if comparable:
+        yield from _aggregate_findings(store, sums)
+
+
+def rebuild(
+    store: GraphStore, library: Library, progress: Progress | None = None, drop: bool = False
+) -> Iterator[Finding]:
+    """Make the database anew from the library; cut off and run again, it goes on.
+
+    Graphs go and come one by one, each in one transaction, so that readers see every graph whole or not at all.
+
+    Args:
+        drop: Also drop graphs that only the database has.
+
+    Yields:
+        What could not be loaded from the library; at the end everything else is in the database.
+
+    Raises:
+        StoreError: Another command is rebuilding, or the database has graphs that the library lacks.
+    """
+    ids = library.ids()
+    others = sorted({row["graph_id"] for row in store.graphs()} - set(ids))
+    if others and not drop:
+        raise StoreError(
+            f"{len(others)} graphs are in the database only ({', '.join(others[:3])}{', …' if others[3:] else ''}); "
+            f"expected every graph in the library {library.root}, from which the database is made anew. Ingest their "
+            "files again, or drop them (`throughline rebuild --drop`); nothing was changed."
+        )
+    owner = str(uuid.uuid4())
+    emptying = store.begin_rebuild(owner, LEASE_MS) == "emptying"
+    try:
+        if emptying:
+            _empty(store, owner, progress)
+        for done, graph_id in enumerate(ids):
+            if progress:
+                progress(done, len(ids), f"loading {graph_id}")
+            store.begin_rebuild(owner, LEASE_MS)
+            try:
+                store.add(library.load(graph_id))
+            except GraphFormatError as error:
+                yield Finding(graph_id, str(error))
+    except BaseException:
+        with suppress(StoreError):
+            store.begin_rebuild(owner, 0)  # whoever goes on need not wait
+        raise
+    if progress:
+        progress(len(ids), len(ids), "rebuilt")
+    store.end_rebuild()
+
+
+def _empty(store: GraphStore, owner: str, progress: Progress | None) -> None:
+    stored = [row["graph_id"] for row in store.graphs()]
+    for done, graph_id in enumerate(stored):
+        if progress:
+            progress(done, len(stored), "emptying the database")
+        store.begin_rebuild(owner, LEASE_MS)
+        store.remove(graph_id)
+    store.end_emptying()
+
+
+def _differences(store: GraphStore, rows: GraphRows) -> Iterator[str]:
+    """In what the stored graph is not what its rows say."""
+    graph_id = rows.graph["graph_id"]
+    about = store.stored_properties(graph_id)
+    expected: dict[str, Any] = {name: value for name, value in rows.graph.items() if value is not None}
+    wrong = [name for name, value in expected.items() if about.get(name) != value]
+    if wrong:
+        yield f"{', '.join(wrong)}: the database has {about.get(wrong[0])!r}, expected {expected[wrong[0]]!r}"
+    entry = {at: (layer, index) for at, layer, index, _ in rows.features}
+    flat = [(label, node) for label, nodes in rows.nodes.items() for node in nodes]
+    nodes = {
+        node["node_id"]: (
+            node,
+            [label, "Node"] if label < "Node" else ["Node", label],
+            True,
+            *entry.get(at, (None,) * 2),
+        )
+        for at, (label, node) in enumerate(flat)
+    }
+    yield from _compared("nodes", store.stored_nodes(graph_id), nodes)
+    ids = [node["node_id"] for _, node in flat]
+    edges = {(ids[source], ids[target]): tuple(values) for source, target, *values in rows.edges}
+    yield from _compared("edges", store.stored_edges(graph_id), edges)
+
+
+def _compared(what: str, seen: list[tuple[Any, Any]], expected: dict[Any, Any]) -> Iterator[str]:
+    if len(seen) != len(expected):
+        yield f"the database has {len(seen)} {what}, expected {len(expected)}"
+        return
+    wrong = [key for key, values in seen if expected.get(key) != values]
+    if wrong:
+        yield f"{len(wrong)} of {len(seen)} {what} differ from the library, the first of them {wrong[0]}"
+
+
+def _add_sums(sums: dict[tuple[str, int, int], list[int]], rows: GraphRows) -> None:
+    keys = [(rows.graph["source_set"], *entry) for entry in rows.entries]
+    for key in keys:
+        sums[key][0] += 1
+    for source, _, edges, billionths in rows.flows:
+        total = sums[keys[source]]
+        total[1] += 1
+        total[2] += edges
+        total[3] += billionths
+
+
+def _aggregate_findings(store: GraphStore, sums: dict[tuple[str, int, int], list[int]]) -> Iterator[Finding]:
+    seen = store.sums_of_features()
+    if seen != sums:
+        wrong = sorted(key for key in seen.keys() | sums.keys() if seen.get(key) != sums.get(key))
+        yield Finding(
+            "",
+            f"the aggregate over all graphs is wrong for {len(wrong)} features, the first of them {wrong[0]}: graphs, "
+            f"links, edges and shares are {seen.get(wrong[0])}, expected {sums.get(wrong[0])}",
+        )
+
+
+def renew(store: GraphStore, library: Library, progress: Progress | None = None) -> None:
+    """Rebuild a database that an older version of this program made, or whose rebuild was cut off.
+
+    Raises:
+        StoreError: Files of the library are damaged, or only the database has some graphs.
+    """
+    damaged = list(rebuild(store, library, progress))
+    if damaged:
+        raise StoreError(
+            f"the database was made anew, but {len(damaged)} graphs of the library cannot be read, the first of them "
+            f"because of this: {damaged[0].what} `throughline verify` tells all; remove them or restore a backup."
+        )

@@ -1,0 +1,279 @@
+"""What is kept can be listed, compared, made anew, archived and brought back, and nothing is lost on the way."""
+
+import json
+import zipfile
+
+import pytest
+
+from app.cli import main
+from ingest.archive import MANIFEST, backup, restore
+from ingest.keep import graph_ids, graph_info, kept_graphs, rebuild, remove_graph, verify
+from ingest.library import Library
+from ingest.load import keep_graph
+from ingest.store import GraphStore, open_store
+from tests.ingest.made_graphs import make_graph
+from tests.ingest.test_store import check_aggregates, stored_flows
+from tracer.errors import GraphFormatError, PatternError, StoreError
+from tracer.graph import EDGES_FILE, METADATA_FILE, NODES_FILE, AttributionGraph
+
+DAMAGES = {
+    "a node lost": ("MATCH (n:Error) WITH n LIMIT 1 DETACH DELETE n", "nodes, expected"),
+    "an edge lost": ("MATCH ()-[e:AFFECTS]->() WITH e LIMIT 1 DELETE e", "edges, expected"),
+    "an effect changed": ("MATCH ()-[e:AFFECTS]->() WITH e LIMIT 1 SET e.effect = e.effect + 1", "edges differ"),
+    "a rank changed": ("MATCH ()-[e:AFFECTS]->() WITH e LIMIT 1 SET e.rank_in = 0", "edges differ"),
+    "a label changed": ("MATCH (n:Token) WITH n LIMIT 1 SET n.label = 'other'", "nodes differ"),
+    "a node outside": ("MATCH (:Node)-[i:IN]->() WITH i LIMIT 1 DELETE i", "nodes differ"),
+    "a feature untied": ("MATCH (:Node)-[i:INSTANCE_OF]->() WITH i LIMIT 1 DELETE i", "nodes differ"),
+    "a prompt changed": ("MATCH (g:Graph) SET g.prompt = 'other'", "prompt: the database has 'other'"),
+    "a sum changed": ("MATCH ()-[f:FLOWS_TO]->() WITH f LIMIT 1 SET f.billionths = 0", "aggregate over all graphs"),
+    "a link lost": ("MATCH ()-[f:FLOWS_TO]->() WITH f LIMIT 1 DELETE f", "aggregate over all graphs"),
+    "a count changed": ("MATCH (f:Feature) WITH f LIMIT 1 SET f.graphs = 9", "aggregate over all graphs"),
+}
+
+
+@pytest.fixture
+def graphs() -> list[AttributionGraph]:
+    return [make_graph(seed) for seed in range(20, 23)]
+
+
+@pytest.fixture
+def library(tmp_path, store, graphs, monkeypatch) -> Library:
+    monkeypatch.setenv("THROUGHLINE_LIBRARY", str(tmp_path / "library"))
+    library = Library(tmp_path / "library")
+    for graph in graphs:
+        keep_graph(graph, store, library)
+    return library
+
+
+def damage(store: GraphStore, text: str) -> None:
+    store._client.run_schema(text)
+
+
+def test_the_list_says_where_each_graph_is(store, library, graphs):
+    first, second, third = graphs
+    assert [(kept.graph_id, kept.where, kept.edges) for kept in kept_graphs(store, library)] == [
+        (graph.graph_id, "both", len(graph.pruned().edges)) for graph in graphs
+    ]
+    store.remove(first.graph_id)
+    library.remove(third.graph_id)
+    assert [(kept.graph_id, kept.where) for kept in kept_graphs(store, library)] == [
+        (first.graph_id, "library"), (second.graph_id, "both"), (third.graph_id, "database"),
+    ]  # fmt: skip
+
+
+def test_a_graph_is_named_by_id_or_slug_and_a_slug_of_two_is_refused(store, library, graphs):
+    first = graphs[0]
+    assert graph_ids([first.graph_id, "made-20"], store, library) == [first.graph_id]
+    twin = AttributionGraph(make_graph(30).nodes, make_graph(30).edges, first.metadata)
+    keep_graph(twin, store, library)
+    with pytest.raises(PatternError, match=r"2 graphs are called 'made-20' \(.*expected a graph_id"):
+        graph_ids(["made-20"], store, library)
+    with pytest.raises(PatternError, match="no graph is 'nosuch'"):
+        graph_ids(["nosuch"], store, library)
+
+
+def test_info_counts_what_is_in_the_files_and_what_is_kept(store, library, graphs):
+    graph = graphs[0]
+    about = graph_info(graph.graph_id, store, library)
+    assert about["nodes"] == graph.nodes["kind"].value_counts(sort=False).to_dict()
+    assert sum(about["kept_nodes"].values()) == graph.nodes["kept"].sum()
+    assert (about["edges"], about["kept_edges"]) == (len(graph.edges), graph.edges.kept.sum())
+    assert about["in_database"] and about["replacement_score"] == 0.5 and about["repairs"] == {}
+    library.remove(graph.graph_id)
+    assert graph_info(graph.graph_id, store, library)["in_library"] == ""
+
+
+def test_a_removed_graph_is_nowhere_and_removing_goes_on_after_a_crash(store, library, graphs):
+    first, second, third = graphs
+    assert remove_graph(first.graph_id, store, library)
+    assert not remove_graph(first.graph_id, store, library)
+    store.remove(second.graph_id)  # as a crash between the two would leave it
+    assert remove_graph(second.graph_id, store, library)
+    assert [kept.graph_id for kept in kept_graphs(store, library)] == [third.graph_id]
+    assert list(verify(store, library)) == []
+
+
+def test_what_was_stored_is_what_the_files_say(store, library):
+    assert list(verify(store, library)) == []
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_each_damage_of_the_database_is_found_and_rebuilt(name, store, library, graphs):
+    text, said = DAMAGES[name]
+    damage(store, text)
+    found = list(verify(store, library))
+    assert found and any(said in finding.what for finding in found), found
+    assert list(rebuild(store, library)) == []
+    assert list(verify(store, library)) == []
+    check_aggregates(store, graphs)
+
+
+def test_a_damaged_file_is_found_and_the_others_are_rebuilt(store, library, graphs, tmp_path):
+    hurt = tmp_path / "library" / graphs[1].graph_id / EDGES_FILE
+    hurt.write_bytes(hurt.read_bytes()[:-50])
+    assert [finding.graph_id for finding in verify(store, library)] == [graphs[1].graph_id]
+    assert [finding.graph_id for finding in rebuild(store, library)] == [graphs[1].graph_id]
+    assert {row["graph_id"] for row in store.graphs()} == {graphs[0].graph_id, graphs[2].graph_id}
+
+
+def test_rebuilding_refuses_to_lose_a_graph_that_no_file_has(store, library, graphs):
+    library.remove(graphs[0].graph_id)
+    assert [finding.graph_id for finding in verify(store, library)] == [graphs[0].graph_id]
+    with pytest.raises(StoreError, match=rf"1 graphs are in the database only \({graphs[0].graph_id}\).*--drop"):
+        list(rebuild(store, library))
+    assert store.has(graphs[0].graph_id)
+    assert list(rebuild(store, library, drop=True)) == []
+    assert not store.has(graphs[0].graph_id)
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_a_rebuild_that_was_cut_off_goes_on_by_itself_when_the_store_is_opened(at, store, library, graphs):
+    told = []
+
+    def interrupt(done: int, total: int, what: str) -> None:
+        told.append(what)
+        if len(told) == at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(rebuild(store, library, interrupt))
+    with open_store() as again:
+        assert {row["graph_id"] for row in again.graphs()} == set(library.ids())
+        assert list(verify(again, library)) == []
+    with open_store() as quiet:
+        assert quiet.is_current
+
+
+def test_a_rebuild_by_two_at_once_is_refused(store, library):
+    store.begin_rebuild("another", 60_000)
+    with pytest.raises(StoreError, match="another command is rebuilding"):
+        list(rebuild(store, library))
+    store.begin_rebuild("another", 0)
+    assert list(rebuild(store, library)) == []
+
+
+def test_a_database_of_an_older_version_is_made_anew_with_progress(store, library, graphs):
+    damage(store, "MATCH (meta:Meta {name: 'schema'}) SET meta.version = 0")
+    damage(store, "MATCH (n:Node) REMOVE n.label_key")
+    told = []
+    with open_store(lambda done, total, what: told.append((done, total, what))) as renewed:
+        assert list(verify(renewed, library)) == []
+    assert (3, 3, "rebuilt") in told
+    check_aggregates(store, graphs)
+
+
+def test_an_archive_brings_everything_back(store, library, graphs, tmp_path):
+    flows = stored_flows(store)
+    assert backup(library, tmp_path / "all.zip") == 3
+    for graph in graphs:
+        remove_graph(graph.graph_id, store, library)
+    assert [each.status for each in restore(tmp_path / "all.zip", store, library)] == ["ingested"] * 3
+    assert stored_flows(store) == flows and list(verify(store, library)) == []
+    assert [each.status for each in restore(tmp_path / "all.zip", store, library)] == ["unchanged"] * 3
+
+
+def test_labels_that_were_edited_since_stay_unless_they_are_to_be_replaced(store, library, graphs, tmp_path):
+    backup(library, tmp_path / "all.zip")
+    graph = graphs[0]
+    edited = AttributionGraph(graph.nodes.assign(label="edited"), graph.edges, graph.metadata)
+    assert keep_graph(edited, store, library) == "updated"
+    assert sorted(each.status for each in restore(tmp_path / "all.zip", store, library)) == ["left"] + ["unchanged"] * 2
+    assert set(library.load(graph.graph_id).nodes["label"]) == {"edited"}
+    statuses = [each.status for each in restore(tmp_path / "all.zip", store, library, replace=True)]
+    assert sorted(statuses) == ["unchanged"] * 2 + ["updated"]
+    assert library.load(graph.graph_id).nodes["label"].equals(graph.nodes["label"])
+
+
+def rewritten(path, target, change) -> None:
+    """A copy of an archive in which `change` has edited {name: bytes}."""
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+
+
+def moved_out(files: dict[str, bytes]) -> None:
+    about = json.loads(files[MANIFEST])
+    for name in [name for name in files if name != MANIFEST][:3]:
+        outside = f"../{name}"
+        files[outside] = files.pop(name)
+        about["files"][outside] = about["files"].pop(name)
+    files[MANIFEST] = json.dumps(about).encode()
+
+
+def other_bytes(files: dict[str, bytes]) -> None:
+    name = next(name for name in files if name.endswith(NODES_FILE))
+    files[name] = files[name][:-1] + bytes([files[name][-1] ^ 1])
+
+
+def without_a_file(files: dict[str, bytes]) -> None:
+    about = json.loads(files[MANIFEST])
+    name = next(name for name in files if name.endswith(METADATA_FILE))
+    del files[name], about["files"][name]
+    files[MANIFEST] = json.dumps(about).encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (moved_out, "is no file of a saved graph"),
+        (other_bytes, "is not what its hash says"),
+        (without_a_file, "not every graph in it has all of its files"),
+        (lambda files: files.update({"../../evil": b"x"}), "other files than its manifest says"),
+        (lambda files: files.pop(MANIFEST), f"no {MANIFEST}"),
+        (lambda files: files.update({MANIFEST: b"[]"}), f"no {MANIFEST}"),
+    ],
+)
+def test_a_changed_archive_is_refused_and_nothing_changes(change, said, store, library, graphs, tmp_path):
+    backup(library, tmp_path / "all.zip")
+    remove_graph(graphs[0].graph_id, store, library)
+    rewritten(tmp_path / "all.zip", tmp_path / "bad.zip", change)
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    with pytest.raises(GraphFormatError, match=said):
+        list(restore(tmp_path / "bad.zip", store, library))
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+    assert not store.has(graphs[0].graph_id)
+
+
+def test_an_archive_damaged_anywhere_is_refused(store, library, tmp_path):
+    backup(library, tmp_path / "all.zip")
+    whole = (tmp_path / "all.zip").read_bytes()
+    for at in range(0, len(whole), len(whole) // 40):
+        (tmp_path / "bad.zip").write_bytes(whole[:at])
+        with pytest.raises(GraphFormatError, match="expected an archive"):
+            list(restore(tmp_path / "bad.zip", store, library))
+
+
+def test_a_library_with_damage_is_not_archived_over_a_good_archive(library, graphs, tmp_path):
+    backup(library, tmp_path / "all.zip")
+    good = (tmp_path / "all.zip").read_bytes()
+    (tmp_path / "library" / graphs[2].graph_id / NODES_FILE).write_bytes(b"half")
+    with pytest.raises(GraphFormatError, match=NODES_FILE):
+        backup(library, tmp_path / "all.zip")
+    assert (tmp_path / "all.zip").read_bytes() == good and not list(tmp_path.glob("*.part"))
+
+
+def test_the_commands_do_what_the_functions_do(store, library, graphs, tmp_path, capsys):
+    def said(*words: str) -> str:
+        with pytest.raises(SystemExit) as left:
+            main(list(words))
+        seen = capsys.readouterr()
+        assert left.value.code == 0, seen.err
+        return seen.out
+
+    assert {row["graph_id"] for row in json.loads(said("list", "--format", "json"))} == set(library.ids())
+    assert json.loads(said("info", "made-20", "--format", "json"))["graph_id"] == graphs[0].graph_id
+    assert "the database is what the library says" in said("verify").lower()
+    assert "3 graphs" in said("backup", str(tmp_path / "all.zip"))
+    assert graphs[1].graph_id in said("remove", "made-21", "--yes")
+    assert "2 graphs again" in said("rebuild")
+    assert said("restore", str(tmp_path / "all.zip"), "--format", "csv").count("unchanged") == 2
+    with pytest.raises(SystemExit) as left:
+        main(["remove", "made-21"])
+    assert left.value.code == 2 and "expected --yes" in capsys.readouterr().err
+    damage(store, "MATCH (g:Graph) SET g.prompt = 'other'")
+    with pytest.raises(SystemExit) as left:
+        main(["verify"])
+    assert left.value.code == 2 and "3 differences" in capsys.readouterr().err
