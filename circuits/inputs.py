@@ -51,15 +51,16 @@ class Inputs:
             avoided_N = np.zeros(len(graph.nodes), bool)
             avoided_N[avoiding] = True
             chosen = ~avoided_N[edges.source] & ~avoided_N[edges.target] & ((sign == "any") | (edges.effect > 0))
-            return cls._of(graph, np.flatnonzero(chosen))
+            return cls.of_edges(graph, np.flatnonzero(chosen))
         kept = _KEPT.setdefault(graph, {})
         if sign not in kept:
             chosen = np.flatnonzero(edges.effect > 0) if sign == "positive" else np.arange(len(edges))
-            kept[sign] = cls._of(graph, chosen)
+            kept[sign] = cls.of_edges(graph, chosen)
         return kept[sign]
 
     @classmethod
-    def _of(cls, graph: AttributionGraph, chosen: np.ndarray) -> "Inputs":
+    def of_edges(cls, graph: AttributionGraph, chosen: np.ndarray) -> "Inputs":
+        """These edges of the graph, by position."""
         layer_N = graph.nodes["layer"].to_numpy()
         edges = graph.edges
         # Edges are sorted by target already; a stable sort keeps the edges of a target together.

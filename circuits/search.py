@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from circuits.flow import Inputs, chance_of_meeting, check_sign
+from circuits.flow import Flow, chance_by_way, parts_of
+from circuits.inputs import Inputs, check_sign
 from circuits.paths import Path, check_limits, paths_through
 from circuits.pattern import NO_TERM, Pattern, match_terms
+from circuits.walks import Way
+from tracer.errors import PatternError
 from tracer.graph import AttributionGraph
 
 Binding = dict[str, str]  # role -> the term that stands for it
@@ -48,6 +51,8 @@ class Circuit:
     """The term of each role for which the flow is largest; empty for a pattern without roles."""
     alternatives: list[tuple[Binding, float]] = field(default_factory=list)
     """The bindings that come next, with their flow."""
+    parts: Flow = Flow(0.0, 0.0, 0.0)  # noqa: RUF009 - frozen
+    """The flow by sign, and as share of what comes into the last waypoint's nodes."""
 
     def as_row(self) -> dict[str, Any]:
         """The circuit as plain data, ready for JSON."""
@@ -56,6 +61,9 @@ class Circuit:
             "slug": self.slug,
             "prompt": self.prompt,
             "flow": self.flow,
+            "positive": self.parts.positive,
+            "negative": self.parts.negative,
+            "share": self.parts.share,
             "binding": self.binding,
             "alternatives": [{"binding": binding, "flow": flow} for binding, flow in self.alternatives],
             "paths": [self._path_row(path) for path in self.paths],
@@ -107,6 +115,7 @@ def find_circuit(
     """The circuit of one graph, None where the pattern has no flow; arguments as for `find_circuits`."""
     check_sign(sign)
     check_limits(k or 1, min_hops, max_hops)
+    check_ways(pattern, sign)
     terms_N = match_terms(pattern, graph)
     if not all((terms != NO_TERM).any() for terms in terms_N):
         return None
@@ -116,10 +125,25 @@ def find_circuit(
         return None
     binding, flow = ranked[0]
     groups = [_rows_of(pattern, terms_N, place, binding) for place in range(len(pattern))]
-    paths = paths_through(inputs, groups, k, min_hops, max_hops) if k else []
-    about = graph.metadata
-    alternatives = ranked[1 : N_ALTERNATIVES + 1]
-    return Circuit(graph.graph_id, about.slug, about.prompt, flow, paths, _nodes(graph, paths), binding, alternatives)
+    paths = paths_through(inputs, groups, k, min_hops, max_hops, pattern.ways) if k else []
+    about, nodes, alternatives = graph.metadata, _nodes(graph, paths), ranked[1 : N_ALTERNATIVES + 1]
+    parts = parts_of(inputs, Inputs.of(graph), groups, pattern.ways)
+    return Circuit(graph.graph_id, about.slug, about.prompt, flow, paths, nodes, binding, alternatives, parts)
+
+
+def check_ways(pattern: Pattern, sign: str) -> None:
+    """Refuse a pattern with `-|` where only positive effects count."""
+    if sign == "positive" and any(way.sign == "negative" for way in pattern.ways):
+        raise PatternError(
+            f"pattern {pattern.text!r} asks with -| for a way that inhibits, but only positive effects are to count; "
+            "no path is both. Count all effects, or write -> in its place."
+        )
+
+
+def bound_groups(pattern: Pattern, graph: AttributionGraph, binding: Binding) -> list[np.ndarray]:
+    """Rows of the nodes of each waypoint, with this term for each role."""
+    terms_N = match_terms(pattern, graph)
+    return [_rows_of(pattern, terms_N, place, binding) for place in range(len(pattern))]
 
 
 def rank(circuits: Iterable[Circuit]) -> list[Circuit]:
@@ -145,8 +169,9 @@ def flow_by_binding(pattern: Pattern, terms_N: list[np.ndarray], inputs: Inputs)
             for bound in _extended(pattern, terms_N, place, binding)
         ]
         choices = [choice for choice in choices if choice[2][choice[1]].any()]
+        way = pattern.ways[place]
         prefixes = [
-            prefix for at in range(0, len(choices), BATCH) for prefix in _meet(inputs, choices[at : at + BATCH])
+            prefix for at in range(0, len(choices), BATCH) for prefix in _meet(inputs, choices[at : at + BATCH], way)
         ]
     last = len(pattern) - 1
     flows = [
@@ -160,13 +185,13 @@ def flow_by_binding(pattern: Pattern, terms_N: list[np.ndarray], inputs: Inputs)
 
 
 def _meet(
-    inputs: Inputs, choices: list[tuple[Binding, np.ndarray, np.ndarray]]
+    inputs: Inputs, choices: list[tuple[Binding, np.ndarray, np.ndarray]], way: Way
 ) -> Iterator[tuple[Binding, np.ndarray]]:
     meets = np.zeros((inputs.n_nodes, len(choices)), bool)
     for column, (_, rows, _) in enumerate(choices):
         meets[rows, column] = True
     gain = np.stack([chance_N for _, _, chance_N in choices], axis=1)
-    chance = chance_of_meeting(inputs, meets, gain)
+    chance = chance_by_way(inputs, meets, gain, way)
     for column, (bound, _, _) in enumerate(choices):
         yield bound, chance[:, column]
 

@@ -130,9 +130,14 @@ class Walks:
             worth_SBN[:, :, node] = np.take_along_axis(value_SN[:, None, node], self.next_SBN[:, :, node], axis=0)
         return value_SN
 
-    def visits(self) -> np.ndarray:
-        """(S, N) chance that a walk back stands at each node in each state, summed over the nodes it starts from."""
+    def visits(self, signed: bool = False) -> np.ndarray:
+        """(S, N) chance that a walk back stands at each node in each state, summed over the nodes it starts from.
+
+        Args:
+            signed: A walk with an odd number of negative effects counts as negative.
+        """
         inputs = self.inputs
+        weight_E = np.copysign(inputs.share, inputs.effect) if signed else inputs.share
         visits_SN = np.zeros((len(self.states), inputs.n_nodes))
         visits_SN[self.start, self.ends] = 1.0
         flat = visits_SN.reshape(-1)
@@ -140,7 +145,7 @@ class Walks:
             source, target = inputs.source[edges], np.repeat(node, np.diff(start))
             for number in range(2, len(self.states)):
                 to_E = self.next_SBN[number, self.odd_E[edges].astype(np.intp), source]
-                np.add.at(flat, to_E * inputs.n_nodes + source, inputs.share[edges] * visits_SN[number, target])
+                np.add.at(flat, to_E * inputs.n_nodes + source, weight_E[edges] * visits_SN[number, target])
         return visits_SN
 
     def worth(self, number: int, value_SN: np.ndarray, edges: slice) -> tuple[np.ndarray, np.ndarray]:

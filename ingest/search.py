@@ -1,15 +1,17 @@
-"""Circuits in all stored graphs: candidates from the database, exact flow on the files, and the Cypher behind it."""
+"""Circuits in all stored graphs: candidates from the database, exact flow on the files."""
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from circuits.pattern import How, Pattern, Roles, Waypoint, parse_pattern
-from circuits.search import Circuit, find_circuits, rank
+from circuits.nearest import why_nothing as why_nothing_in
+from circuits.pattern import Choice, How, Pattern, Roles, parse_pattern
+from circuits.search import Circuit, check_ways, find_circuits, rank
 from ingest.library import Library
-from ingest.queries import query_named
+from ingest.pattern_cypher import cypher_behind
 from ingest.store import GraphStore
 from tracer.errors import PatternError
 from tracer.graph import AttributionGraph
+
+__all__ = ["cypher_behind", "search_circuits", "why_nothing"]
 
 EXACT_UP_TO = 100  # graphs; a file is read and searched in about 0.1 s, so more are first picked by the index
 
@@ -23,6 +25,8 @@ def search_circuits(
     k: int = 5,
     sign: str = "any",
     limit: int = 20,
+    min_hops: int = 1,
+    max_hops: int | None = None,
 ) -> list[Circuit]:
     """The circuits of a pattern, largest flow first.
 
@@ -34,39 +38,28 @@ def search_circuits(
         k: Strongest paths of each.
         sign: `any`, or `positive` for paths of positive effects alone.
         limit: How many circuits to return.
+        min_hops: Edges that a reported path has at least; the flow is over all paths.
+        max_hops: Edges that a reported path has at most; no limit if None.
 
     Raises:
         PatternError: The pattern cannot be understood, or a graph is not there.
     """
     pattern = parse_pattern(pattern_text, roles)
+    check_ways(pattern, sign)
     ids = _named(graphs, store) if graphs is not None else _candidates(pattern, store)
-    return rank(find_circuits(pattern, _loaded(ids, store, library), k, sign))[:limit]
+    return rank(find_circuits(pattern, _loaded(ids, store, library), k, sign, min_hops, max_hops))[:limit]
 
 
-def cypher_behind(pattern_text: str, roles: Roles | None = None) -> str:
-    """The same question as Cypher on the pruned graphs, with its parameters filled in, ready to be run.
-
-    >>> print(cypher_behind("Dallas -> Texas -> Austin").splitlines()[1])
-    UNWIND range(0, size(["Dallas", "Texas", "Austin"]) - 1) AS place
-    """
-    query = query_named("circuits_through")
-    text = query.text
-    for name, value in query.bind({"terms": cypher_terms(parse_pattern(pattern_text, roles))}).items():
-        text = text.replace(f"${name}", json.dumps(value, ensure_ascii=False))
-    return text
-
-
-def cypher_terms(pattern: Pattern) -> list[str]:
-    """The waypoints as `circuits_through` takes them.
-
-    >>> cypher_terms(parse_pattern("{city} -> #L20/15589 -> Austin", {"city": ["Dallas", "Oakland"]}))
-    ['Dallas|Oakland', '20_15589', 'Austin']
-    """
-    return [_term(waypoint) for waypoint in pattern]
-
-
-def _term(waypoint: Waypoint) -> str:
-    return f"{waypoint.layer}_{waypoint.index}" if waypoint.how is How.FEATURE else "|".join(waypoint.terms)
+def why_nothing(
+    pattern_text: str,
+    store: GraphStore,
+    library: Library,
+    graphs: Sequence[str] | None = None,
+    roles: Roles | None = None,
+) -> str:
+    """Why no graph has the pattern, with the nearest things that are there; at most EXACT_UP_TO graphs are looked at."""
+    ids = _named(graphs, store) if graphs is not None else [row["graph_id"] for row in store.graphs()]
+    return why_nothing_in(parse_pattern(pattern_text, roles), _loaded(ids[:EXACT_UP_TO], store, library))
 
 
 def _named(graphs: Sequence[str], store: GraphStore) -> list[str]:
@@ -89,15 +82,25 @@ def _candidates(pattern: Pattern, store: GraphStore) -> list[str]:
     if len(ids) <= EXACT_UP_TO:
         return ids
     for waypoint in pattern:
-        if not all(_can_be_looked_up(term) for term in waypoint.terms):
+        if not all(_can_be_looked_up(choice) for choice in waypoint.choices):
             continue
-        found = {row["graph_id"] for row in store.run("graphs_with", term=_term(waypoint)).records}
+        term = "|".join(_term(choice) for choice in waypoint.choices)
+        found = {row["graph_id"] for row in store.run("graphs_with", term=term).records}
         ids = [graph_id for graph_id in ids if graph_id in found]
     return ids
 
 
-def _can_be_looked_up(term: str) -> bool:
-    return "|" not in term and bool(set(term) - set("*? "))
+def _can_be_looked_up(choice: Choice) -> bool:
+    """Whether `graphs_with` finds every graph that has such a node."""
+    if choice.how is How.FEATURE:
+        return True
+    texts = choice.how not in (How.KIND, How.SUPERNODE)
+    return texts and all("|" not in term and set(term) - set("*? ") for term in choice.terms)
+
+
+def _term(choice: Choice) -> str:
+    """As `graphs_with` takes it."""
+    return f"{choice.layer}_{choice.index}" if choice.how is How.FEATURE else "|".join(choice.terms)
 
 
 def _loaded(ids: Iterable[str], store: GraphStore, library: Library) -> Iterator[AttributionGraph]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
+from circuits.walks import Way
 from tracer.graph import AttributionGraph, GraphMetadata
 from tracer.schema import NodeKind, node_id
 
@@ -51,6 +52,18 @@ def graphs_with_groups(draw: st.DrawFn) -> tuple[AttributionGraph, list[np.ndarr
     return graph, [np.array(sorted(group), np.int64) for group in draw(st.lists(rows, min_size=2, max_size=4))]
 
 
+@st.composite
+def ways(draw: st.DrawFn, number: int) -> list[Way]:
+    """Ways of every sign, with and without limits on hops."""
+    least = st.integers(1, 3)
+    made = []
+    for _ in range(number):
+        low, more = draw(least), draw(st.none() | st.integers(0, 2))
+        sign = draw(st.sampled_from(["any", "positive", "negative"]))
+        made.append(Way(sign, low, None if more is None else low + more))
+    return made
+
+
 def all_paths(graph: AttributionGraph, sign: str = "any") -> Iterator[list[int]]:
     """Every path of at least one edge, as positions of edges in the graph, by depth-first enumeration."""
     edges = graph.edges
@@ -74,6 +87,24 @@ def paths_through(graph: AttributionGraph, groups: Sequence[np.ndarray], sign: s
         nodes = [int(edges.source[walk[0]]), *(int(edges.target[edge]) for edge in walk)]
         ends = [nodes[begin:] for begin in range(1, len(nodes) - 1)]
         if meets_in_order(nodes, groups) and not any(meets_in_order(end, groups) for end in ends):
+            found.append(walk)
+    return found
+
+
+def paths_by_ways(graph: AttributionGraph, groups: Sequence[np.ndarray], ways: Sequence[Way]) -> list[list[int]]:
+    """The paths through the groups whose stretches, up to the first node met on the way back, are such ways."""
+    edges, sets, found = graph.edges, [set(group.tolist()) for group in groups], []
+    for walk in paths_through(graph, groups):
+        left, stretch, fits = len(groups) - 1, [], True
+        for edge in reversed(walk):
+            stretch.append(edge)
+            if int(edges.source[edge]) in sets[left - 1]:
+                negative = int((edges.effect[stretch] < 0).sum())
+                way = ways[left - 1]
+                fits &= way.min_hops <= len(stretch) <= (way.max_hops or len(stretch))
+                fits &= {"any": True, "positive": negative == 0, "negative": negative % 2 == 1}[way.sign]
+                left, stretch = left - 1, []
+        if fits:
             found.append(walk)
     return found
 

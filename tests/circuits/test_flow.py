@@ -6,8 +6,9 @@ import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from circuits.flow import Inputs, chance_of_meeting, flow
+from circuits.flow import Inputs, Way, chance_of_meeting, flow, parted_flow
 from tests.circuits.small_graphs import (
     AUSTIN,
     DALLAS,
@@ -19,9 +20,11 @@ from tests.circuits.small_graphs import (
     graphs_with_groups,
     large_graph,
     make_graph,
+    paths_by_ways,
     paths_through,
     rows,
     strength,
+    ways,
 )
 from tracer.errors import PatternError, SettingError
 
@@ -143,3 +146,43 @@ def test_a_million_edges_take_well_under_a_second():
     through = flow(graph, [tokens, middle, logit])
     assert time.perf_counter() - began < 1
     assert 0 < through < 1
+
+
+def test_flow_has_a_positive_and_a_negative_part(dallas):
+    parts = parted_flow(dallas, [rows(DALLAS), rows(AUSTIN)])
+    # straight, by Texas, by state and by state and Texas
+    assert parts.positive == pytest.approx(1 / 4 + 3 / 4 * 1 / 2)
+    assert parts.negative == pytest.approx(1 / 4 + 1 / 4 * 1 / 2)
+    assert parts.share == pytest.approx(1)
+    assert parted_flow(dallas, [rows(DALLAS), rows(STATE)]).negative == 0
+
+
+@settings(max_examples=200, deadline=None)
+@given(graphs_with_groups(), st.data())
+def test_flow_by_ways_equals_the_sum_over_paths_counted_one_by_one(case, data):
+    graph, groups = case
+    chosen = data.draw(ways(len(groups) - 1))
+    walks = paths_by_ways(graph, groups, chosen)
+    assert flow(graph, groups, ways=chosen) == pytest.approx(sum(strength(graph, w) for w in walks), abs=1e-9)
+    negative = sum(strength(graph, w) for w in walks if (graph.edges.effect[w] < 0).sum() % 2)
+    assert parted_flow(graph, groups, ways=chosen).negative == pytest.approx(negative, abs=1e-9)
+
+
+@settings(max_examples=80, deadline=None)
+@given(graphs_with_groups(), st.sets(st.integers(0, 7), max_size=3))
+def test_flow_avoiding_nodes_is_that_of_the_paths_without_them(case, avoided):
+    graph, groups = case
+    avoided = np.array([row for row in avoided if row < len(graph.nodes)], np.int64)
+    edges = graph.edges
+    free = [
+        walk
+        for walk in paths_through(graph, groups)
+        if not set(edges.source[walk]) & set(avoided) and edges.target[walk[-1]] not in avoided
+    ]
+    expected = sum(strength(graph, walk) for walk in free)
+    assert flow(graph, groups, avoiding=avoided) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_limit_that_allows_nothing_is_refused():
+    with pytest.raises(SettingError, match="max_hops is 1; expected at least min_hops, 2"):
+        Way(min_hops=2, max_hops=1)

@@ -20,9 +20,11 @@ from tests.circuits.small_graphs import (
     graphs_with_groups,
     large_graph,
     make_graph,
+    paths_by_ways,
     paths_through,
     rows,
     strength,
+    ways,
 )
 from tracer.errors import PatternError, SettingError
 
@@ -117,3 +119,23 @@ def test_a_thousand_paths_of_a_million_edges_come_in_falling_order_within_second
     strengths = [path.strength for path in found]
     assert len(found) == 1_000 and strengths == sorted(strengths, reverse=True)
     assert all(len(path.rows) >= 4 for path in found)
+
+
+@settings(max_examples=200, deadline=None)
+@given(graphs_with_groups(), st.integers(1, 6), st.integers(1, 3), st.data())
+def test_ways_through_and_avoiding_choose_among_all_paths(case, k, min_hops, data):
+    graph, groups = case
+    chosen = data.draw(ways(len(groups) - 1))
+    some = st.sets(st.integers(0, len(graph.nodes) - 1), max_size=3)
+    through, avoiding = (np.array(sorted(data.draw(some)), np.int64) for _ in range(2))
+    edges = graph.edges
+    expected = []
+    for walk in paths_by_ways(graph, groups, chosen):
+        nodes = {int(edges.source[edge]) for edge in walk} | {int(edges.target[walk[-1]])}
+        if len(walk) >= min_hops and nodes & set(through.tolist()) and not nodes & set(avoiding.tolist()):
+            expected.append(strength(graph, walk))
+    found = strongest_paths(
+        graph, groups, k, min_hops=min_hops, ways=chosen, through=through, avoiding=avoiding
+    )  # fmt: skip
+    assert [path.strength for path in found] == pytest.approx(sorted(expected, reverse=True)[:k], rel=1e-9)
+    assert all(path.positive == (np.prod(path.effects) > 0) for path in found)

@@ -1,10 +1,13 @@
 """Patterns: what they mean, what they match, and how broken ones are refused."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from circuits.pattern import How, match, parse_pattern
+from circuits.walks import Way
 from tests.circuits.small_graphs import ERROR, FEATURE, LOGIT, TOKEN, make_graph
 from tracer.errors import PatternError
 
@@ -107,8 +110,8 @@ def test_a_feature_with_a_position_is_one_node():
         ("Dallas", "has one waypoint; expected at least two"),
         ("Dallas -> -> Austin", "waypoint 2 of 3 is empty"),
         ("-> Austin", "waypoint 1 of 2 is empty"),
-        ('"Dallas -> Austin', "a quote that does not close; expected quotes in pairs"),
-        ('New "York" -> Albany', "quoted in part; expected quotes around the whole waypoint"),
+        ('"Dallas -> Austin', "a quote does not close; expected quotes in pairs"),
+        ('New "York" -> Albany', "quoted in part; expected quotes around the whole text"),
         ('"" -> Albany', "the quotes hold nothing"),
         ("{city -> Austin", "braces in {city do not enclose one role"),
         ("city} -> Austin", "braces in city} do not enclose one role"),
@@ -121,7 +124,7 @@ def test_a_broken_pattern_is_refused_with_what_was_seen_and_expected(text, messa
     with pytest.raises(PatternError) as refused:
         parse_pattern(text, {"city": ["Dallas"], "none": [" "]})
     assert message in str(refused.value)
-    assert str(refused.value).endswith(".")  # ends with the remedy
+    assert str(refused.value).partition("\n")[0].endswith(".")  # ends with the remedy
 
 
 def test_a_role_without_any_roles_says_so():
@@ -140,7 +143,10 @@ def test_any_text_is_a_pattern_or_refused(text):
         each.matches(FEATURE, text)
 
 
-@given(st.lists(st.sampled_from(["Dallas", "New York", '"May"', "*x?", "{city}", "3_14"]), min_size=2, max_size=6))
+WAYPOINTS = ["Dallas", "New York", '"M|a->y"', "*x?", "{city}", "a|b", "say x@pos:-1", "supernode:Texas"]
+
+
+@given(st.lists(st.sampled_from(WAYPOINTS), min_size=2, max_size=4))
 def test_waypoints_come_back_in_order(parts):
     pattern = parse_pattern(" -> ".join(parts), {"city": ["Dallas"]})
     assert [each.text for each in pattern] == parts
@@ -178,3 +184,128 @@ def test_a_wildcard_at_the_ends_means_every_node_it_matches():
 def test_a_feature_is_found_by_its_place():
     assert found("1_1 -> Austin")[0] == [1]  # the small graphs number features by row
     assert found("1_2 -> Austin")[0] == []
+
+
+def one(text: str, roles: dict | None = None):
+    return parse_pattern(f"{text} -> end", roles).waypoints[0]
+
+
+@pytest.mark.parametrize(
+    "arrow, way",
+    [
+        ("->", Way()),
+        ("-|", Way("negative")),
+        ("⊣", Way("negative")),
+        ("-{2}->", Way("any", 2, 2)),
+        ("-{2,4}->", Way("any", 2, 4)),
+        ("-{2,}->", Way("any", 2, None)),
+        ("-{,4}->", Way("any", 1, 4)),
+        ("-{2,3}-|", Way("negative", 2, 3)),
+        ("-{2}>", Way("any", 2, 2)),
+    ],
+)
+def test_an_arrow_says_how_many_links_and_which_sign(arrow, way):
+    assert parse_pattern(f"Dallas {arrow} Austin").ways == (way,)
+
+
+def test_a_waypoint_is_one_of_several_choices():
+    asked = one('Texas|"Texan"|20/15589')
+    assert asked.matches(FEATURE, "in Texas") and asked.matches(FEATURE, "Texan")
+    assert not asked.matches(FEATURE, "texan")
+    assert asked.matches(FEATURE, "", layer=20, index=15589) and not asked.matches(FEATURE, "", layer=20, index=1)
+
+
+@pytest.mark.parametrize(
+    "text, source_set, found",
+    [
+        ("20/15589", "anything", True),
+        ("clt-hp/20/15589", "clt-hp", True),
+        ("clt-hp/20/15589", "mntss/CLT-HP", True),
+        ("mntss/clt-hp/20/15589", "clt-hp", False),
+        ("clt-hp/20/15589", "gemmascope-transcoder-16k", False),
+    ],
+)
+def test_a_feature_may_name_its_dictionary(text, source_set, found):
+    [choice] = one(text).choices
+    assert (choice.layer, choice.index) == (20, 15589)
+    assert choice.is_of(source_set) is found
+
+
+def test_layers_filter_what_a_waypoint_can_be():
+    assert found("Dallas -> Texas@L1 -> Austin") == [[4], [1], [6]]
+    assert found("Dallas -> @L0-1 -> Austin") == [[4], [0, 1, 3], [6]]
+    assert found("Dallas -> *@L1- -> Austin") == [[4], [1, 2, 3, 6], [6]]
+
+
+def test_a_filter_makes_an_end_a_feature_where_no_token_is_left():
+    assert found("Dallas@L0 -> Austin") == [[0], [6]]
+
+
+def test_positions_filter_by_number_from_the_end_and_by_text():
+    nodes = [(FEATURE, 0, "x"), (FEATURE, 1, "x"), (TOKEN, -1, "a"), (LOGIT, 4, " y")]
+    graph = make_graph(nodes, {})  # positions are rows; the two tokens are "a" and " prompt"
+    rows = {text: match(parse_pattern(f"{text} -> y"), graph)[0].tolist() for text in ("x@pos:0", "x@pos:-1")}
+    assert rows == {"x@pos:0": [0], "x@pos:-1": [1]}
+    assert match(parse_pattern("*@pos:prompt -> y"), graph)[0].tolist() == [1]
+    assert match(parse_pattern('*@pos:"A" -> y'), graph)[0].tolist() == []
+
+
+def test_errors_are_named_by_their_kind_and_quotes_ask_for_the_word():
+    assert found("Dallas -> error -> Austin")[1] == [3]
+    assert found("Dallas -> error@L2 -> Austin")[1] == []
+    assert found('Dallas -> "error" -> Austin')[1] == []
+
+
+def test_no_wildcard_means_a_bias():
+    graph = make_graph([(FEATURE, 2, "x"), (TOKEN, -1, "a"), (LOGIT, 4, " y"), ("bias", 1, "biases of layer 1")], {})
+    asked = {text: match(parse_pattern(f"{text} -> y"), graph)[0].tolist() for text in ("*", "*bias*", "bias@L1")}
+    assert asked == {"*": [0, 1, 2], "*bias*": [], "bias@L1": [3]}
+
+
+def test_a_supernode_stands_for_its_members():
+    graph = make_graph(NODES, {})
+    names = graph.nodes["node_id"].tolist()
+    groups = [{"label": "Texas places", "members": names[:2]}, {"label": "say *", "members": names[2:3]}]
+    graph = replace(graph, metadata=replace(graph.metadata, provenance={"supernodes": groups}))
+
+    def members(text: str) -> list[int]:
+        return match(parse_pattern(f"Dallas -> {text} -> Austin"), graph)[1].tolist()
+
+    assert members("supernode:texas places") == members("supernode:Texas*") == [0, 1]
+    assert members('supernode:"say *"') == [2] and members("supernode:say ?") == [2]
+    assert members("supernode:Texas") == []
+
+
+@pytest.mark.parametrize(
+    "text, message, marked",
+    [
+        ("Dallas -> -> Austin", "waypoint 2 of 3 is empty", " "),
+        ("a -{0}-> b", "-{0}-> allows no path", "-{0}->"),
+        ("a -{3,2}-> b", "-{3,2}-> allows no path", "-{3,2}->"),
+        ("a -{x}-> b", "has no number of links", "-{x}->"),
+        ("a -> b@here -> c", "@here is no filter", "@here"),
+        ("a -> b@L9-3 -> c", "@L9-3 holds no layer", "@L9-3"),
+        ("a| -> c", "nothing stands beside the bar", "|"),
+        ("a -> supernode: -> c", "a supernode without a name", "supernode:"),
+        ("a -> x|{city} -> c", "do not enclose one role", "{city}"),
+        ("a -> 20/1@L3 -> b", "no node is in the layers of 20/1@L3", "20/1@L3"),
+        ("a -> 20/1 -> 3/44 -> b", "so no path goes from one to the other", "20/1 -> 3/44"),
+        ("a -> 3/1 -{2,}-> 4/44", "by at least 2 links", "3/1 -{2,}-> 4/44"),
+        ("a@L9 -> b -> c@L10", "so no path goes from one to the other", "b -> c@L10"),
+        ('a -> "b', "a quote does not close", '"'),
+    ],
+)
+def test_an_error_marks_its_place(text, message, marked):
+    with pytest.raises(PatternError) as refused:
+        parse_pattern(text, {"city": ["Dallas"]})
+    said, shown, carets = str(refused.value).split("\n")
+    assert message in said and shown.strip() == text
+    place = slice(carets.index("^"), len(carets))
+    assert shown[place] == marked or marked in (" ", "|")
+    assert set(carets.strip()) == {"^"}
+
+
+def test_a_bias_acts_within_its_layer():
+    parse_pattern("bias@L3 -> 3/44 -> x")
+    with pytest.raises(PatternError, match="each link goes to a higher layer"):
+        parse_pattern("bias@L4 -> 3/44 -> x")

@@ -11,7 +11,7 @@ from circuits.flow import flow
 from circuits.pattern import NO_TERM, match, match_terms, parse_pattern
 from circuits.search import find_circuit, find_circuits, rank
 from tests.circuits.small_graphs import FEATURE, LOGIT, TOKEN, make_graph
-from tracer.errors import SettingError
+from tracer.errors import PatternError, SettingError
 from tracer.schema import NodeKind
 
 NAMES = ["Dallas", "Texas", "Oakland", "California"]
@@ -44,7 +44,18 @@ def test_a_circuit_as_a_row_is_json_with_nodes_and_edges_by_name():
     circuit = find_circuit(parse_pattern("{city} -> {region} -> Austin", ROLES), two_cities())
     assert circuit is not None
     row = json.loads(json.dumps(circuit.as_row()))
-    assert list(row) == ["graph_id", "slug", "prompt", "flow", "binding", "alternatives", "paths"]
+    assert list(row) == [
+        "graph_id",
+        "slug",
+        "prompt",
+        "flow",
+        "positive",
+        "negative",
+        "share",
+        "binding",
+        "alternatives",
+        "paths",
+    ]
     assert row["binding"] == {"city": "Dallas", "region": "Texas"}
     path = row["paths"][0]
     assert path["strength"] == pytest.approx(0.6)
@@ -174,3 +185,27 @@ def test_without_roles_flow_is_that_of_the_matched_rows(graph):
     assert (circuit.flow if circuit else 0) == pytest.approx(flow(graph, groups))
     assert all((rows != NO_TERM).all() for rows in groups)
     assert all(graph.nodes["kind"].iloc[row] == NodeKind.TOKEN for row in groups[0])
+
+
+def test_a_way_that_inhibits_and_a_way_that_promotes_part_the_flow():
+    graph = two_cities()
+    inhibits = find_circuit(parse_pattern("Oakland -| Texas -> Austin"), graph)
+    assert inhibits is not None and inhibits.flow == pytest.approx(1 / 5 * 3 / 4)
+    assert find_circuit(parse_pattern("Dallas -| Texas -> Austin"), graph) is None
+    both = find_circuit(parse_pattern("Oakland -> Austin"), graph)
+    assert both is not None
+    assert both.parts.positive == pytest.approx(1 / 4) and both.parts.negative == pytest.approx(1 / 5 * 3 / 4)
+    assert both.parts.share == both.flow == pytest.approx(both.parts.whole)
+
+
+def test_hops_of_an_arrow_limit_flow_and_paths():
+    graph = two_cities()
+    assert find_circuit(parse_pattern("Dallas -{3,}-> Austin"), graph) is None
+    circuit = find_circuit(parse_pattern("Dallas -{2}-> Austin"), graph)
+    assert circuit is not None and circuit.flow == pytest.approx(0.6)
+    assert [path.rows for path in circuit.paths] == [(2, 0, 4)]
+
+
+def test_only_positive_effects_and_a_way_that_inhibits_exclude_each_other():
+    with pytest.raises(PatternError, match="no path is both"):
+        find_circuit(parse_pattern("Oakland -| Austin"), two_cities(), sign="positive")

@@ -1,12 +1,17 @@
 """Circuits over the store are those of a search of every file, largest flow first, with runnable Cypher behind them."""
 
+from dataclasses import replace
+
 import pytest
 
-from circuits.pattern import parse_pattern
-from circuits.search import find_circuits, rank
+from circuits.inputs import Inputs
+from circuits.paths import strongest_paths
+from circuits.pattern import match_terms, parse_pattern
+from circuits.search import bound_groups, find_circuits, flow_by_binding, rank
+from circuits.walks import Way
 from ingest import search
 from ingest.library import Library
-from ingest.search import cypher_behind, cypher_terms, search_circuits
+from ingest.search import cypher_behind, search_circuits, why_nothing
 from tests.ingest.made_graphs import make_graph
 from tracer.errors import PatternError
 
@@ -88,16 +93,96 @@ def test_a_graph_without_a_file_is_fetched_from_the_database(filled):
     assert [path.strength for path in found.paths] == pytest.approx([path.strength for path in expected.paths])
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-def test_the_cypher_behind_a_pattern_runs_as_it_stands(filled, pattern):
-    store, _, _ = filled
-    rows = store.cypher(cypher_behind(pattern, ROLES))
-    again = store.run("circuits_through", terms=cypher_terms(parse_pattern(pattern, ROLES)))
-    assert rows.records == again.records
-    assert "$" not in cypher_behind(pattern, ROLES)
+CYPHER_PATTERNS = [
+    *PATTERNS,
+    "Dallas -| Texas -> Austin",
+    "Dallas -{1,2}-> Texas -> Austin",
+    "* -{2,3}-| *",
+    "Dallas -{2,}-> Texas|state|1/1 -> *",
+    "Dallas@L0-2 -> Austin",
+    "* -> Texas -{2}-> Austin",
+    "Texas -{1,2}-> @L3",
+    "the|state -> @pos:-1 -> Austin|Houston",
+    'the -> *@pos:Dallas -> "Austin"',
+    '*@pos:"dallas" -> *',
+    "error -> *",
+    "error@L1 -> @L2- -> Houston",
+    "{city} -{1,2}-> {word} -> {word}",
+    "set/1/0 -> *",
+    "other/1/0 -> *",
+    "set/1/0 -> 2_1_3 -> *",
+    "supernode:x -> *",
+    "bias -> *",
+    '"say Austin" -> *aus??n*',
+    "cities  of Texas -> *",
+]
 
 
-def test_quotes_in_a_pattern_stay_texts_in_the_cypher(filled):
-    store, _, _ = filled
-    text = cypher_behind("it's \\ -> Austin'] RETURN 1 //")
-    assert store.cypher(text).records == []
+def paths_in(pattern: str, graphs, sign: str = "any") -> dict[tuple[str, ...], float]:
+    """(graph_id, node_ids...) -> strength of every path that the Cypher promises."""
+    parsed = parse_pattern(pattern, ROLES | WORDS)
+    ways = [Way(way.sign, way.min_hops, way.max_hops or way.min_hops) for way in parsed.ways]
+    found = {}
+    for graph in graphs:
+        pruned = graph.pruned()
+        ids = pruned.nodes["node_id"].tolist()
+        terms = match_terms(parsed, pruned)
+        for binding, _ in flow_by_binding(replace(parsed, ways=tuple(ways)), terms, Inputs.of(pruned, sign)):
+            groups = bound_groups(parsed, pruned, binding)
+            for path in strongest_paths(pruned, groups, 10_000, sign, ways=ways):
+                found[graph.graph_id, *(ids[row] for row in path.rows)] = path.strength
+    return found
+
+
+WORDS = {"word": ["Texas", "say Austin", "Austin", "state capitals"]}
+
+
+@pytest.mark.parametrize("version", ["5", "25"])
+@pytest.mark.parametrize("pattern", CYPHER_PATTERNS)
+def test_the_cypher_behind_a_pattern_finds_the_very_paths_of_the_pruned_graphs(filled, pattern, version, monkeypatch):
+    store, _, graphs = filled
+    monkeypatch.setattr("ingest.pattern_cypher.LIMIT", 100_000)
+    text = cypher_behind(pattern, ROLES | WORDS)
+    rows = store.cypher(f"CYPHER {version}\n{text}", max_rows=100_000).records
+    expected = paths_in(pattern, graphs)
+    found = {(row["graph_id"], *row["node_ids"]): row["strength"] for row in rows}
+    assert len(found) == len(rows)
+    assert found == pytest.approx(expected, rel=1e-6)
+    strengths = [row["strength"] for row in rows]
+    assert strengths == sorted(strengths, reverse=True)
+
+
+def test_the_patterns_tested_are_found():
+    graphs = [make_graph(seed) for seed in range(5)]
+    empty = [pattern for pattern in CYPHER_PATTERNS if not paths_in(pattern, graphs)]
+    assert set(empty) <= {"other/1/0 -> *", "supernode:x -> *", "bias -> *", '*@pos:"dallas" -> *'}
+
+
+def test_the_cypher_of_positive_effects_leaves_out_others(filled):
+    store, _, graphs = filled
+    rows = store.cypher(cypher_behind("Dallas -{1,2}-> Texas -> *", sign="positive"), max_rows=1000).records
+    found = {(row["graph_id"], *row["node_ids"]): row["strength"] for row in rows}
+    assert found == pytest.approx(paths_in("Dallas -{1,2}-> Texas -> *", graphs, "positive"), rel=1e-6) and found
+
+
+@pytest.mark.parametrize("version", ["5", "25"])
+@pytest.mark.parametrize(
+    "name", ["it's \\ -", "a' OR true //", 'say "x" \\u0041', "{x} $y `z`", "tab\tnew", ".*+?^$()[]{}|", "\\Q\\E"]
+)
+def test_whatever_stands_in_a_pattern_stays_a_text_in_the_cypher(store, name, version):
+    graph = make_graph(1)
+    nodes = graph.nodes.assign(label=[name if kind == "feature" else label for kind, label in
+                                      zip(graph.nodes["kind"], graph.nodes["label"], strict=True)])  # fmt: skip
+    store.add(replace(graph, nodes=nodes))
+    inner = name.replace('"', "?")
+    asked = f'"{inner}" -> *' if inner == name else f"{inner} -> *"
+    rows = store.cypher(f"CYPHER {version}\n{cypher_behind(asked)}", max_rows=1000).records
+    assert rows and all(row["labels"][0] == name for row in rows)
+    assert store.cypher(cypher_behind(f'"{inner}x" -> *')).records == []
+
+
+def test_nothing_found_is_explained_with_the_nearest_things(filled):
+    store, library, _ = filled
+    said = why_nothing("Dalas -> Texas -> Austin", store, library)
+    assert said.startswith("No node of 5 graphs fits waypoint 1, Dalas. Nearest: Dallas (in 5 graphs, such as made-0")
+    assert said.endswith("\n  Dalas -> Texas -> Austin\n  ^^^^^")
