@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Mxfp4Config
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
+from transformers.utils.quantization_config import Mxfp4Config
 
 from tracer.adapter import Adapter
 from tracer.architectures import ADAPTERS, WHAT_AN_ADAPTER_PROVIDES
@@ -116,6 +117,8 @@ def _read_weights(source: str, config: Any, dtype: torch.dtype) -> Any:
         options["quantization_config"] = Mxfp4Config(dequantize=True)  # GPT-OSS as published; packed it needs more
     with _no_progress_bar():
         model, info = _read(source, "weights", AutoModelForCausalLM.from_pretrained, **options)
+    for weight in model.parameters():  # transformers 5.0 leaves unpacked experts in a format of its own
+        weight.data = weight.data.to(dtype)
     missing = sorted(info["missing_keys"])
     if missing:
         raise UnsupportedModelError(
