@@ -1,22 +1,24 @@
 """A JSON file that nobody vouches for: its values in the types they should have, or a refusal that names the file."""
 
-import gzip
+import codecs
 import json
 import math
 import re
-import zlib
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from ingest.sources import Source
 from tracer.errors import GraphFormatError
 
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # only through an escape can half a character come into JSON
+BLANKS = re.compile(r"[ \t\n\r]*")
 LARGEST = float(np.finfo(np.float32).max)  # columns are float32
+AT_ONCE = 1 << 18  # bytes read at a time
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Document:
     name: str
     """Of the file, for messages."""
     root: dict[str, Any]
-    """What the file holds."""
+    """What the file holds, without the lists whose items were handed on."""
     repairs: Counter[str] = field(default_factory=Counter)
     """How often which contradiction was resolved, by name."""
 
@@ -64,41 +66,112 @@ class Document:
         return value
 
 
-def read_content(path: Path) -> bytes:
-    """The bytes of this file. Raises GraphFormatError where it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise GraphFormatError(
-            f"{path}: cannot be read ({error.strerror or error}); expected a graph in JSON. Check the path."
-        ) from None
+def read_document(source: Source, handlers: Mapping[str, Callable[[Document], Callable[[Any], None]]]) -> Document:
+    """The JSON object in this file, read piece by piece: of a list with a handler no more than one item is held.
 
-
-def parse(name: str, content: bytes) -> Document:
-    """The JSON object in these bytes, which may be compressed by gzip.
+    Args:
+        handlers: Name of a list at the top -> what takes its items, made when the list begins. Where the name holds
+            something else than a list, it stands in `root` as any other value.
 
     Raises:
-        GraphFormatError: Not JSON, not an object, or broken gzip.
+        GraphFormatError: Not JSON, not an object, broken gzip, or the file cannot be read.
     """
-    empty = Document(name, {})
+    document = Document(source.name, {})
     expected, remedy = "a graph in JSON, or JSON in gzip", "Fetch the file again."
     try:
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        text = content.decode("utf-8-sig")
-        root = json.loads(text)
-    except (OSError, EOFError, zlib.error) as error:
-        raise empty.refused(f"broken gzip ({error})", expected, remedy) from None
+        with source.open() as raw:
+            _read_object(_Text(raw, document.repairs), document, handlers)
     except RecursionError:
-        raise empty.refused("lists nested more than a thousand deep", expected, remedy) from None
+        raise document.refused("lists nested more than a thousand deep", expected, remedy) from None
     except ValueError as error:
-        raise empty.refused(f"not JSON ({short(str(error))})", expected, remedy) from None
-    if not isinstance(root, dict):
-        raise empty.refused(
-            f"a JSON {type(root).__name__}", "an object with metadata, nodes and links", "Give a graph."
-        )
-    repairs: Counter[str] = Counter()
-    return Document(name, _whole_characters(repairs, root) if ESCAPED_HALF.search(text) else root, repairs)
+        raise document.refused(f"not JSON ({short(str(error))})", expected, remedy) from None
+    return document
+
+
+class _Text:
+    """The text of a file with a place in it: values are decoded one after the other, and what is read is let go."""
+
+    def __init__(self, raw: IO[bytes], repairs: Counter[str]):
+        self._raw, self._repairs = raw, repairs
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self._parse = json.JSONDecoder().raw_decode
+        self._text, self._at, self._ended, self._halves = "", 0, False, False
+        self._gone = 0  # characters let go, for messages
+
+    def peek(self) -> str:
+        """The next character that is no blank; empty at the end."""
+        while True:
+            self._at = BLANKS.match(self._text, self._at).end()  # type: ignore[union-attr]  # it matches the empty text
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if not self._more(AT_ONCE):
+                return ""
+
+    def take(self, *wanted: str) -> str:
+        """The next character, which must be one of these."""
+        seen = self.peek()
+        if seen not in wanted or not seen:
+            raise ValueError(f"{seen!r} at character {self._gone + self._at}, expected {' or '.join(wanted)}")
+        self._at += 1
+        return seen
+
+    def value(self) -> Any:
+        """The next value. One that the piece in memory cuts off is tried again with twice as much."""
+        self.peek()
+        size = AT_ONCE
+        while True:
+            try:
+                value, end = self._parse(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if not self._more(size):
+                    raise ValueError(f"{error.msg} at character {self._gone + error.pos}") from None
+            else:
+                if end < len(self._text) or not self._more(size):  # a number may go on
+                    self._at = end
+                    return _whole_characters(self._repairs, value) if self._halves else value
+            size *= 2
+
+    def _more(self, size: int) -> bool:
+        """Read on; False where nothing is left."""
+        if self._ended:
+            return False
+        chunk = self._raw.read(size)
+        self._ended = not chunk
+        text = self._decode(chunk, final=self._ended)
+        kept = self._text[self._at :]
+        self._halves = self._halves or bool(ESCAPED_HALF.search(kept[-6:] + text))
+        self._gone += self._at
+        self._text, self._at = kept + text, 0
+        return True
+
+
+def _read_object(
+    text: _Text, document: Document, handlers: Mapping[str, Callable[[Document], Callable[[Any], None]]]
+) -> None:
+    if text.peek() != "{":
+        kind = type(text.value()).__name__
+        raise document.refused(f"a JSON {kind}", "an object with metadata, nodes and links", "Give a graph.")
+    ended = text.take("{") and text.peek() == "}" and text.take("}")
+    while not ended:
+        if text.peek() != '"':
+            text.take('"')
+        name = text.value()
+        text.take(":")
+        if name in handlers and text.peek() == "[":
+            document.root[name] = _read_items(text, handlers[name](document))
+        else:
+            document.root[name] = text.value()
+        ended = text.take(",", "}") == "}"
+    if rest := text.peek():
+        raise ValueError(f"{rest!r} after the end of the object")
+
+
+def _read_items(text: _Text, handle: Callable[[Any], None]) -> Callable[[Any], None]:
+    ended = text.take("[") and text.peek() == "]" and text.take("]")
+    while not ended:
+        handle(text.value())
+        ended = text.take(",", "]") == "]"
+    return handle
 
 
 def _whole_characters(repairs: Counter[str], value: Any) -> Any:
@@ -120,5 +193,10 @@ def short(value: Any) -> str:
     >>> short(7), short("x" * 100)[-6:]
     ('7', 'xxx...')
     """
-    text = repr(value)
+    if isinstance(value, str):
+        value = value[:100]  # a text of megabytes is not written out to be cut
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # a whole number with more digits than Python writes
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."

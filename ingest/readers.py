@@ -7,18 +7,21 @@ one safe answer, that answer is taken and counted in `metadata.provenance["repai
 """
 
 import dataclasses
-import hashlib
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ingest.documents import Document, parse, read_content, short
+from ingest.documents import Document, read_document, short
+from ingest.links import Links
+from ingest.sources import Source
+from ingest.tensors import read_tensor_graph
 from tracer.errors import GraphFormatError
 from tracer.graph import AttributionGraph, GraphMetadata
 from tracer.influence import influence
@@ -29,16 +32,24 @@ KINDS = {
     "mlp reconstruction error": NodeKind.ERROR,
     "embedding": NodeKind.TOKEN,
     "logit": NodeKind.LOGIT,
-    "bias": NodeKind.BIAS,  # our own
+    "bias": NodeKind.BIAS,  # our own, and of CRM
+    "lorsa": NodeKind.FEATURE,  # of attention, in graphs of CRM
+    "lorsa error": NodeKind.ERROR,
 }
+ATTENTION = ("lorsa", "lorsa error")
 KIND_ORDER = {kind: place for place, kind in enumerate(NodeKind)}
 MAX_LAYERS = 1_000  # no model has more; a larger number is a damaged file
 MAX_TOKENS = 1_000_000  # likewise
 FEATURE_ID = re.compile(r"(\d{1,9})_(\d{1,18})_(\d{1,9})", re.ASCII)
 ERROR_ID = re.compile(r"(\d{1,9})_(-1|\d{1,18})_(\d{1,9})", re.ASCII)
+CRM_FEATURE_ID = re.compile(r"(\d{1,9})_(?:lor|cro)_(\d{1,18})_(\d{1,9})", re.ASCII)
+CRM_ERROR_ID = re.compile(r"(\d{1,9})_error_(?:attn_|mlp_)?(\d{1,9})", re.ASCII)
+CRM_BIAS_ID = re.compile(r"(\d{1,9})_bias_\w{1,40}_(\d{1,9})", re.ASCII)
+CRM_TEXT = re.compile(r"\s*F\d+\s*", re.ASCII)  # the number of a feature where its label would stand
 TOKEN_ID = re.compile(r"(?:E|-1)_(\d{1,18})_(\d{1,9})", re.ASCII)
 BIAS_ID = re.compile(r"B_(\d{1,18})_(-1|\d{1,9})", re.ASCII)
-OUTPUT_TEXT = re.compile(r'\s*output:?\s*"(.*)"\s*\(p=([\d.eE+-]+)\)\s*', re.DOTALL | re.IGNORECASE)
+MODEL_FAMILY = re.compile("gemma|llam+a|qwen|gpt|pythia|mistral|haiku|claude|olmo|phi(?![a-z])", re.IGNORECASE)
+OUTPUT_TEXT = re.compile(r'\s*(?:output|logit):?\s*"(.*)"\s*\(p=([\d.eE+-]+)\)\s*', re.DOTALL | re.IGNORECASE)
 TOKEN_TEXT = re.compile(r'\s*emb:?\s*"(.*)"\s*', re.DOTALL | re.IGNORECASE)
 ANTHROPIC_JS_ID = re.compile(r"\w+_-\d+")  # Anthropic's front end counts positions from the end
 
@@ -63,12 +74,18 @@ REPAIRS = {
     "unknown_pins": "a pinned node that is not there, left out",
     "unknown_members": "a supernode's member that is not there, left out",
     "unreadable_marks": "pins or supernodes in a form that is not known, left out",
+    "other_model_promised": "the file's name speaks of another model than it holds; what it holds counts",
+    "tokens_by_number": "the file has no texts of tokens; each is named by its number in the vocabulary",
     "half_characters": "a text holds half of a surrogate pair; replaced by a question mark",
 }
 
 
-def read_graph_file(path: str | Path) -> AttributionGraph:
-    """The graph in a JSON file of circuit-tracer, Neuronpedia or Anthropic's front end.
+def read_graph_file(place: str | Path | Source, strict: bool = False) -> AttributionGraph:
+    """The graph in a JSON file of circuit-tracer, Neuronpedia, CRM or Anthropic's front end, or in a `.pt` file.
+
+    Args:
+        place: A file, or a member of an archive.
+        strict: Refuse a file that would have to be repaired.
 
     Returns:
         A graph with `complete=False`: these files are pruned, so shares and influence are computed on what the file
@@ -78,20 +95,45 @@ def read_graph_file(path: str | Path) -> AttributionGraph:
     Raises:
         GraphFormatError: The file cannot be read or understood; says the file, what was seen, what was expected.
     """
-    path = Path(path)
-    content = read_content(path)
-    file = parse(path.name, content)
-    provenance = {
-        "file": path.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
-    }
+    source = place if isinstance(place, Source) else Source(Path(place))
+    digest, size = source.digest()
+    provenance = {"file": source.name, "sha256": digest, "bytes": size, "read_at": datetime.now(UTC).isoformat()}
     try:
-        return _graph(file, path.name.partition(".")[0], provenance)
+        if source.name.lower().endswith(".pt"):
+            graph = read_tensor_graph(source, provenance)
+        else:
+            handlers = {"nodes": _NodeEntries, "links": Links, "edges": Links}
+            graph = _graph(read_document(source, handlers), source.name.partition(".")[0], provenance)
     except GraphFormatError as error:
-        if str(error).startswith(path.name):
+        if source.name in str(error):
             raise
-        raise GraphFormatError(f"{path.name}: {error}") from None
+        raise GraphFormatError(f"{source.name}: {error}") from None
+    repairs = graph.metadata.provenance["repairs"]
+    if strict and repairs:
+        found = ", ".join(f"{n} {name}" for name, n in repairs.items())
+        raise GraphFormatError(
+            f"{source.name}: {found}; expected a file without defects, as strict reading was asked for. Correct the "
+            "file, or read it without --strict, which repairs this."
+        )
+    return graph
+
+
+class _NodeEntries:
+    """Takes the items of the list of nodes, of each what is read from it."""
+
+    def __init__(self, file: Document):
+        self.entries: list[Any] = []
+
+    def __call__(self, entry: Any) -> None:
+        if isinstance(entry, dict):
+            entry = {name: entry[name] for name in NODE_FIELDS if name in entry}
+        self.entries.append(entry)
+
+
+NODE_FIELDS = (
+    "node_id", "feature_type", "layer", "ctx_idx", "clerp", "ppClerp", "token_prob", "activation", "influence",
+    "jsNodeId", "label_note",
+)  # fmt: skip
 
 
 class _Node(NamedTuple):
@@ -123,7 +165,11 @@ def _graph(file: Document, stem: str, provenance: dict[str, Any]) -> Attribution
     source, target, weight = _links(file, nodes)
     provenance |= _marks(file, nodes, ids)
     provenance |= {"about": {key: about[key] for key in ABOUT if key in about}}
-    provenance |= {"influence": _influence_note(file)}
+    provenance |= {"influence": _influence_note(file), "pruning": _pruning(about)}
+    provenance |= {"shares": "of what pruning left" if provenance["pruning"] else "of what the file holds"}
+    if _has_attention(file):
+        provenance |= {"layers": "each layer of the model counts twice: 2l is its attention, 2l + 1 its MLP"}
+    _check_promise(file, about)
     prompt = file.text(about.get("prompt"), "`metadata.prompt`")
     if not prompt:
         file.repairs["prompt_from_tokens"] += 1
@@ -171,9 +217,16 @@ def _origin(about: dict[str, Any], file: Document) -> str:
         return "circuit-tracer" if "circuit-tracer" in name else name.strip()
     if "transcoder_list" in about or "schema_version" in about:
         return "circuit-tracer"
-    nodes = file.root.get("nodes")
+    nodes = _entries(file)
     first = nodes[0] if isinstance(nodes, list) and nodes and isinstance(nodes[0], dict) else {}
-    return "anthropic" if ANTHROPIC_JS_ID.fullmatch(str(first.get("jsNodeId"))) else "unknown"
+    js_id = first.get("jsNodeId")
+    return "anthropic" if isinstance(js_id, str) and ANTHROPIC_JS_ID.fullmatch(js_id) else "unknown"
+
+
+def _entries(file: Document) -> Any:
+    """The list of nodes, or what stands in its place."""
+    nodes = file.root.get("nodes")
+    return nodes.entries if isinstance(nodes, _NodeEntries) else nodes
 
 
 def _score(file: Document, ours: dict[str, Any], name: str) -> float | None:
@@ -188,9 +241,11 @@ def _source_set(about: dict[str, Any]) -> str:
     info, details = _object(about.get("info")), _object(about.get("feature_details"))
     urls = info.get("source_urls")
     first = urls[0] if isinstance(urls, list) and urls else None
+    attention = details.get("neuronpedia_lorsa_source_set")
+    more = f"+{attention.strip(' /')}" if isinstance(attention, str) and attention.strip(" /") else ""
     for name in (info.get("neuronpedia_source_set"), details.get("neuronpedia_source_set"), first):
         if isinstance(name, str) and name.strip(" /"):
-            return f"{scan}/{name.strip(' /').rpartition('/')[2]}"
+            return f"{scan}/{name.strip(' /').rpartition('/')[2]}{more}"
     return scan
 
 
@@ -204,8 +259,32 @@ def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _pruning(about: dict[str, Any]) -> dict[str, float] | None:
+    """The thresholds by which the graph was pruned before it was written; None where the file names none below 1."""
+    settings = {"node_threshold": about.get("node_threshold")} | _object(about.get("pruning_settings"))
+    names = ("node_threshold", "edge_threshold")
+    found = {name: settings[name] for name in names if type(settings.get(name)) in (int, float) and settings[name] < 1}
+    return found or None
+
+
+def _check_promise(file: Document, about: dict[str, Any]) -> None:
+    """Count a file whose name speaks of another model than it holds; what it holds counts."""
+    promised, held = (families(text) for text in (file.name, f"{about['scan']} {_source_set(about)}"))
+    file.repairs["other_model_promised"] += bool(promised and held and not promised & held)
+
+
+def families(text: str) -> set[str]:
+    """The families of models that a text names.
+
+    >>> families("dallas-austin-llamma.json"), families("mntss/gemma-scope-transcoders")
+    ({'llama'}, {'gemma'})
+    """
+    return {re.sub("m+", "m", found.lower()) if "llam" in found.lower() else found.lower()
+            for found in MODEL_FAMILY.findall(text)}  # fmt: skip
+
+
 def _influence_note(file: Document) -> str:
-    has = any(node.get("influence") is not None for node in file.root["nodes"])
+    has = any(node.get("influence") is not None for node in _entries(file))
     return "computed on the links of the file, like the shares" + (
         "; the file's own values, mostly cumulative, are not kept" if has else ""
     )
@@ -225,10 +304,12 @@ def _with_influence(graph: AttributionGraph) -> AttributionGraph:
 
 def _nodes(file: Document, note: str) -> tuple[list[_Node], int]:
     """The nodes in our order, each once, and the number of layers of the model."""
-    entries = file.list_of(dict, file.root.get("nodes"), "`nodes`")
+    entries = file.list_of(dict, _entries(file), "`nodes`")
     if not entries:
         raise file.refused("no nodes", "at least one", "Trace the prompt again with a higher threshold.")
     nodes = [_node(file, entry, note) for entry in entries]
+    if _has_attention(file):
+        nodes = [_halved(node, entry) for node, entry in zip(nodes, entries, strict=True)]
     top = max((node.layer for node in nodes if node.kind is not NodeKind.LOGIT), default=-1) + 1
     # circuit-tracer puts outputs at n_layers + 1, Anthropic at n_layers: whichever is above all features.
     n_layers = max([top, 0, *(node.layer - 1 for node in nodes if node.kind is NodeKind.LOGIT)])
@@ -236,6 +317,24 @@ def _nodes(file: Document, note: str) -> tuple[list[_Node], int]:
         raise file.refused(f"{n_layers} layers", f"at most {MAX_LAYERS}", "Write the file again.")
     nodes = [node._replace(layer=n_layers) if node.kind is NodeKind.LOGIT else node for node in nodes]
     return sorted(_each_once(file, nodes), key=_place), n_layers
+
+
+def _has_attention(file: Document) -> bool:
+    """Whether features of attention are among the nodes; they and those of the MLP then have layers of their own."""
+    return any(_type(entry) in ATTENTION for entry in _entries(file))
+
+
+def _halved(node: _Node, entry: dict[str, Any]) -> _Node:
+    """The node where each layer counts twice: attention, which acts on the MLP of its layer, then the MLP."""
+    if node.kind in (NodeKind.TOKEN, NodeKind.LOGIT):
+        return node._replace(layer=2 * node.layer - 1 if node.kind is NodeKind.LOGIT else node.layer)
+    bias = node.kind is NodeKind.BIAS and re.search("lorsa|attn", node.file_id)
+    return node._replace(layer=2 * node.layer + (0 if bias or _type(entry) in ATTENTION else 1))
+
+
+def _type(entry: dict[str, Any]) -> str:
+    named = entry.get("feature_type")
+    return re.sub(r"[\s_-]+", " ", named).strip().casefold() if isinstance(named, str) else ""
 
 
 def _place(node: _Node) -> tuple:
@@ -256,7 +355,7 @@ def _node(file: Document, entry: dict[str, Any], note: str) -> _Node:
         file.repairs["positions_unlike_ids"] += 1
     clerps = [file.text(entry.get(name), f"{name} of {file_id}") for name in ("clerp", "ppClerp")]
     clerp = clerps[0] or clerps[1]
-    label, probability = clerp.strip(), math.nan
+    label, probability = "" if CRM_TEXT.fullmatch(clerp) else clerp.strip(), math.nan
     if kind is NodeKind.LOGIT:
         label, probability = _output(file, entry, file_id, clerp)
     elif kind is NodeKind.TOKEN:
@@ -283,13 +382,12 @@ def _node(file: Document, entry: dict[str, Any], note: str) -> _Node:
 
 
 def _kind(file: Document, entry: dict[str, Any], file_id: str) -> NodeKind:
-    named = entry.get("feature_type")
-    kind = KINDS.get(re.sub(r"[\s_-]+", " ", named).strip().casefold()) if isinstance(named, str) else None
+    kind, named = KINDS.get(_type(entry)), entry.get("feature_type")
     if kind is None:
         raise file.refused(
             f"node {short(file_id)} has the feature_type {short(named)}",
             f"one of {', '.join(KINDS)}",
-            "Graphs with attention features (Lorsa, CRM) or of other tools cannot be read; leave this file out.",
+            "Graphs of other tools cannot be read; leave this file out.",
         )
     return kind
 
@@ -304,13 +402,16 @@ def _parsed_id(file: Document, entry: dict[str, Any], file_id: str, kind: NodeKi
         NodeKind.BIAS: (BIAS_ID, "B_index_layer"),
     }
     form, shape = forms[kind]
-    parts = form.fullmatch(file_id)
+    parts = form.fullmatch(file_id) or _crm_id(kind, file_id)
     if not parts:
         raise file.refused(f"a {kind} has the node_id {short(file_id)}", f"the form {shape}", _FORMATS)
     if kind is NodeKind.TOKEN:
         return -1, int(parts[1]), int(parts[2])
     if kind is NodeKind.BIAS:
-        return int(parts[2]), int(parts[1]), -1
+        ours = parts.re is BIAS_ID
+        return (int(parts[2]), int(parts[1]), -1) if ours else (int(parts[1]), 0, -1)
+    if parts.re is CRM_ERROR_ID:
+        return int(parts[1]), -1, int(parts[2])
     layer, index, position = int(parts[1]), int(parts[2]), int(parts[3])
     if kind is NodeKind.ERROR:
         index = -1
@@ -321,6 +422,12 @@ def _parsed_id(file: Document, entry: dict[str, Any], file_id: str, kind: NodeKi
     elif kind is NodeKind.FEATURE and entry.get("layer") is not None:
         file.repairs["layers_unlike_ids"] += _layer(file, entry["layer"], file_id) != layer
     return layer, index, position
+
+
+def _crm_id(kind: NodeKind, file_id: str) -> re.Match[str] | None:
+    """The parts of an id of CRM, which names the kind in the middle."""
+    forms = {NodeKind.FEATURE: CRM_FEATURE_ID, NodeKind.ERROR: CRM_ERROR_ID, NodeKind.BIAS: CRM_BIAS_ID}
+    return forms[kind].fullmatch(file_id) if kind in forms else None
 
 
 def _layer(file: Document, value: Any, file_id: str) -> int:
@@ -355,11 +462,14 @@ def _each_once(file: Document, nodes: list[_Node]) -> list[_Node]:
 def _unique_ids(file: Document, nodes: list[_Node], n_layers: int) -> list[str]:
     """The ids of the file; where an error is named like a feature, the error gets the name of newer files."""
     times = Counter(node.file_id for node in nodes)
+    halved = _has_attention(file)
     ids = []
     for node in nodes:
         rename = times[node.file_id] > 1 and node.kind is NodeKind.ERROR
         file.repairs["renamed_errors"] += rename
-        ids.append(node_id(node.kind, node.layer, node.position, -1, n_layers) if rename else node.file_id)
+        ours = halved and node.kind not in (NodeKind.TOKEN, NodeKind.LOGIT)  # ids tell layers
+        anew = node_id(node.kind, node.layer, node.position, node.index, n_layers)
+        ids.append(anew if rename or ours else node.file_id)
     return ids
 
 
@@ -392,67 +502,15 @@ def _links(file: Document, nodes: list[_Node]) -> tuple[np.ndarray, np.ndarray, 
     """Rows of sources and targets, and weights."""
     if "links" not in file.root and "edges" in file.root:
         file.repairs["edges_for_links"] += 1
-    entries = file.list_of(dict, file.root.get("links", file.root.get("edges")), "`links`")
-    rows: dict[str, list[int]] = {}
-    for row, node in enumerate(nodes):
-        rows.setdefault(node.file_id, []).append(row)
-    weights: dict[tuple[int, int], float] = {}
-    for entry in entries:
-        ends = [_end(file, entry, name) for name in ("source", "target")]
-        weight = _weight(file, entry, ends)
-        pair = _resolved(file, nodes, *(rows.get(end, []) for end in ends))
-        if pair is None:
-            continue
-        if pair in weights:
-            file.repairs["duplicate_links" if weights[pair] == weight else "conflicting_links"] += 1
-        elif np.float32(weight) == 0:
-            file.repairs["zero_links"] += 1
-        else:
-            weights[pair] = weight
-    source, target = np.array(list(weights), np.int32).reshape(-1, 2).T
-    return source, target, np.array(list(weights.values()), np.float32)
-
-
-def _end(file: Document, entry: dict[str, Any], name: str) -> str:
-    end = entry.get(name)
-    if isinstance(end, dict):
-        file.repairs["link_ends_as_objects"] += 1
-        end = end.get("node_id", end.get("id"))
-    if not isinstance(end, str):
-        raise file.refused(f"a link with the {name} {short(end)}", "the node_id of a node", _FORMATS)
-    return end
-
-
-def _weight(file: Document, entry: dict[str, Any], ends: list[str]) -> float:
-    what = f"the weight from {short(ends[0])} to {short(ends[1])}"
-    weight = file.number(entry.get("weight"), what)
-    if math.isnan(weight):
-        raise file.refused(f"{what} is missing", "a number", "Write the file again.")
-    return weight
-
-
-def _resolved(file: Document, nodes: list[_Node], sources: list[int], targets: list[int]) -> tuple[int, int] | None:
-    """The rows that a link joins; None, with the reason counted, where it joins none or none for sure.
-
-    An id of old files can name a layer-0 feature and an error of a higher layer. An error has no inputs, and a link
-    goes to a higher layer: often only one of the two is possible.
-    """
-    if not sources or not targets:
-        file.repairs["dangling_links"] += 1
-        return None
-    if len(targets) > 1:
-        targets = [row for row in targets if nodes[row].kind is not NodeKind.ERROR]
-    possible = [(s, t) for s in sources for t in targets if _may_affect(nodes[s], nodes[t])]
-    if len(possible) == 1:
-        return possible[0]
-    reason = "ambiguous_links" if possible else "self_links" if set(sources) & set(targets) else "backward_links"
-    file.repairs[reason] += 1
-    return None
-
-
-def _may_affect(source: _Node, target: _Node) -> bool:
-    """Whether a link can go here: to a higher layer; from a bias also within its layer, and never into one."""
-    return target.kind is not NodeKind.BIAS and source.layer - (source.kind is NodeKind.BIAS) < target.layer
+    links = file.root.get("links", file.root.get("edges"))
+    if not isinstance(links, Links):
+        file.list_of(dict, links, "`links`")
+        raise file.refused("`links` is no list", "a list of objects", "Write the file again.")
+    layer_N = np.array([node.layer for node in nodes], np.int64)
+    is_error_N, is_bias_N = (
+        np.array([node.kind is kind for node in nodes]) for kind in (NodeKind.ERROR, NodeKind.BIAS)
+    )
+    return links.joined([node.file_id for node in nodes], layer_N, is_error_N, is_bias_N)
 
 
 # ------------------------------------------------------------------------------------------------------------ marks

@@ -29,7 +29,7 @@ Json = dict[str, Any]
 
 def node(file_id: str, kind: str, layer: str | int | None = None, **more: Any) -> Json:
     """A node as circuit-tracer writes it; `kind` by its first letter."""
-    types = {kind[0]: kind for kind in KINDS}
+    types = {kind[0]: kind for kind in reversed(KINDS)}
     first, _, position = file_id.split("_")
     return {
         "node_id": file_id,
@@ -413,7 +413,7 @@ def weighing(weight: Any) -> Json:
         (circuit_tracer() | {"links": None}, "`links`: None; expected a list of objects"),
         (change(node_id=None), "a node with the node_id None; expected a text"),
         (change(node_id="texas"), "a feature has the node_id 'texas'; expected the form layer_index_position"),
-        (change(feature_type="lorsa"), "the feature_type 'lorsa'; expected one of cross layer transcoder, mlp"),
+        (change(feature_type="molt"), "the feature_type 'molt'; expected one of cross layer transcoder, mlp"),
         (change(feature_type=None), "node '1_7_2' has the feature_type None"),
         (change(activation="much"), "activation of 1_7_2 is 'much'; expected a finite number"),
         (change(activation=True), "activation of 1_7_2 is True; expected a finite number"),
