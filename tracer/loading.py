@@ -22,4 +22,5 @@ def load(
         SettingError: The device or dtype does not exist here.
     """
     dictionary = load_transcoders(transcoders)  # first: only headers are read, the model takes longer
-    return ReplacementModel(load_model(model, device=device, dtype=dtype), dictionary)
+    adapter = load_model(model, device=device, dtype=dtype, fits=dictionary.check_fits)
+    return ReplacementModel(adapter, dictionary)

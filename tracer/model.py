@@ -1,7 +1,7 @@
 """load_model: a Hugging Face model behind the adapter of its architecture, checked before it is used."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,15 @@ from tracer.architectures import ADAPTERS, WHAT_AN_ADAPTER_PROVIDES
 from tracer.errors import SettingError, UnsupportedModelError
 from tracer.selfcheck import check_adapter
 
+Fit = Callable[[str, int, int], None]
+"""Told a model's name, layers and width before its weights are read; raises where something does not fit."""
+
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 
 
-def load_model(folder_or_name: str | os.PathLike[str], *, device: str = "auto", dtype: str = "float32") -> Adapter:
+def load_model(
+    folder_or_name: str | os.PathLike[str], *, device: str = "auto", dtype: str = "float32", fits: Fit | None = None
+) -> Adapter:
     """The model in this folder, or of this name on the hub, checked and ready to be traced.
 
     Nothing is downloaded unless a hub name is given; HF_HUB_OFFLINE is honoured.
@@ -31,12 +36,14 @@ def load_model(folder_or_name: str | os.PathLike[str], *, device: str = "auto", 
             hold NaN, or the adapter's own check fails.
         SettingError: The device or dtype does not exist here.
     """
-    adapter = open_model(folder_or_name, device=device, dtype=dtype)
+    adapter = open_model(folder_or_name, device=device, dtype=dtype, fits=fits)
     check_adapter(adapter)
     return adapter
 
 
-def open_model(folder_or_name: str | os.PathLike[str], *, device: str = "auto", dtype: str = "float32") -> Adapter:
+def open_model(
+    folder_or_name: str | os.PathLike[str], *, device: str = "auto", dtype: str = "float32", fits: Fit | None = None
+) -> Adapter:
     """As `load_model`, but the adapter's check is left to the caller."""
     place = resolve_device(device)
     source = find_folder(folder_or_name, "config.json", "a Hugging Face model folder", UnsupportedModelError)
@@ -47,9 +54,11 @@ def open_model(folder_or_name: str | os.PathLike[str], *, device: str = "auto", 
             f"{source}: architecture {kind!r} has no adapter; there are adapters for {', '.join(ADAPTERS)}. "
             f"To add one, provide {WHAT_AN_ADAPTER_PROVIDES}."
         )
+    name = Path(source).name if os.path.isdir(source) else source
+    if fits:
+        fits(name, config.get_text_config().num_hidden_layers, config.get_text_config().hidden_size)
     model = _read_weights(source, config, resolve_dtype(dtype)).to(place).eval().requires_grad_(False)
     folder = Path(source) if os.path.isdir(source) else Path(str(cached_file(source, "config.json"))).parent
-    name = folder.name if os.path.isdir(source) else source
     return ADAPTERS[kind](model, _read_tokenizer(source), name, folder)
 
 

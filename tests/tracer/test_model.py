@@ -7,10 +7,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.tracer.small import ARCHITECTURES, N_LAYERS, PROMPT, write_model, write_mxfp4
+from tests.tracer.small import (
+    ARCHITECTURES,
+    N_LAYERS,
+    PROMPT,
+    Dictionary,
+    write_dictionary,
+    write_model,
+    write_mxfp4,
+)
 from tracer.adapter import Layout
 from tracer.architectures import Gemma2Adapter, LlamaAdapter
-from tracer.errors import SettingError, UnsupportedModelError
+from tracer.errors import DictionaryError, SettingError, UnsupportedModelError
+from tracer.loading import load
 from tracer.model import load_model
 from tracer.selfcheck import check_adapter
 
@@ -182,6 +191,14 @@ def test_weights_of_another_configuration(llama):
     change_config(llama, intermediate_size=64)
     with pytest.raises(UnsupportedModelError, match="weights cannot be read"):
         load_model(llama)
+
+
+def test_a_dictionary_of_another_size_is_refused_before_weights_are_read(llama, tmp_path):
+    dictionary = write_dictionary(tmp_path / "plt", Dictionary())
+    change_config(llama, num_hidden_layers=N_LAYERS + 1)
+    (llama / "model.safetensors").write_bytes(b"unread")
+    with pytest.raises(DictionaryError, match=rf"for a model of {N_LAYERS} layers .*tiny-llama has {N_LAYERS + 1}"):
+        load(llama, dictionary)
 
 
 def test_a_damaged_file(llama):
