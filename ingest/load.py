@@ -1,18 +1,25 @@
 """Graphs from folders and files into the library and the database, one report for each."""
 
+import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from ingest.library import Library
+import numpy as np
+
+from ingest.labels import LabelStore, labels_in
+from ingest.library import MARKS, Library
 from ingest.readers import read_graph_file
+from ingest.sources import GRAPH_ENDINGS, Source, members
 from ingest.store import GraphStore
 from tracer.errors import CircuitError, GraphFormatError, StoreUnreachableError
-from tracer.graph import METADATA_FILE, AttributionGraph
+from tracer.graph import METADATA_FILE, AttributionGraph, read_metadata
 
 Progress = Callable[[int, int, str], None]  # done, total, what
-FILE_ENDINGS = (".json", ".json.gz")
+Place = Path | Source
+FILE_ENDINGS = (*GRAPH_ENDINGS, ".zip")
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,10 @@ class IngestReport:
     """Nodes of the whole graph."""
     edges: int = 0
     """Direct effects of the whole graph."""
+    nodes_by_kind: dict[str, int] = field(default_factory=dict)
+    """How many nodes of each kind."""
+    edges_by_kind: dict[str, int] = field(default_factory=dict)
+    """How many direct effects from each kind on each kind, as `feature -> logit`."""
     repairs: dict[str, int] = field(default_factory=dict)
     """What had to be repaired, by kind, with counts."""
     reason: str = ""
@@ -38,13 +49,19 @@ class IngestReport:
 
 
 def ingest_paths(
-    paths: Iterable[str | Path], store: GraphStore, library: Library, progress: Progress | None = None
+    paths: Iterable[str | Path],
+    store: GraphStore | None,
+    library: Library,
+    progress: Progress | None = None,
+    strict: bool = False,
 ) -> Iterator[IngestReport]:
     """Keep and store every graph below these paths; a bad one is reported and does not stop the rest.
 
     Args:
-        paths: Saved graphs, graph files, or folders of either.
+        paths: Saved graphs, graph files, zip archives of them, or folders of all these.
+        store: None for a dry run, which changes nothing and tells what would become of each file.
         progress: Told how many of how many are done.
+        strict: Refuse what would have to be repaired.
 
     Raises:
         StoreUnreachableError: The database is gone, so nothing further can be stored.
@@ -53,7 +70,7 @@ def ingest_paths(
     for done, place in enumerate(found):
         if progress:
             progress(done, len(found), f"loading {place.name}")
-        yield _ingest(place, store, library)
+        yield _ingest(place, store, library, strict)
     if progress:
         progress(len(found), len(found), "loaded")
 
@@ -80,12 +97,17 @@ def keep_graph(
 ) -> Literal["ingested", "updated", "unchanged"]:
     """Put a graph into the library and the store, or take over its labels, pins and names where it is there.
 
+    Its labels go to the label store, by whose rule those that are shown are chosen.
+
     It goes to the library first, from which pages read, and then to the database, which tells them. After a crash in
     between, doing it again finishes it.
 
     Raises:
         StoreError: It cannot be stored or kept; what was there before is untouched.
     """
+    labels = LabelStore(library)
+    labels.add(graph.metadata.source_set, labels_in(graph))
+    graph = labels.shown(_merged(graph, library))
     if graph.graph_id not in library:
         library.add(graph)
         store.add(graph, replace=True)
@@ -97,41 +119,100 @@ def keep_graph(
     return "updated"
 
 
-def graph_places(path: Path) -> list[Path]:
+def relabel(source_set: str, store: GraphStore, library: Library) -> list[str]:
+    """Show the labels that are kept of a dictionary in every graph of it; returns the graphs that changed."""
+    labels, changed = LabelStore(library), []
+    for graph_id in library.ids():
+        if read_metadata(library.place(graph_id))["source_set"] != source_set:
+            continue
+        graph = labels.shown(library.load(graph_id))
+        if not library.is_current(graph):
+            with library.replaced(graph):
+                store.add(graph, replace=True)
+            changed.append(graph_id)
+    return changed
+
+
+def graph_places(path: Path) -> list[Place]:
     """The saved graphs and graph files at or below a path, in order of name; the path itself where it is a file."""
     if not path.is_dir():
-        return [path]
+        return _unpacked(path)
     inside = sorted(path.iterdir())
     is_graph = (path / METADATA_FILE).exists()
     files = [entry for entry in inside if entry.is_file() and entry.name.lower().endswith(FILE_ENDINGS)]
-    found = [path] if is_graph else files  # a saved graph has a file of JSON itself
+    found = [path] if is_graph else [place for file in files for place in _unpacked(file)]  # it has JSON itself
     return found + [place for entry in inside if entry.is_dir() for place in graph_places(entry)]
 
 
-def read_graph(place: Path) -> AttributionGraph:
+def read_graph(place: Place, strict: bool = False) -> AttributionGraph:
     """The graph that is saved in this folder, or that this file of another tool holds.
 
     Raises:
         GraphFormatError: Nothing is there, or it cannot be read as a graph.
     """
+    if isinstance(place, Source):
+        return read_graph_file(place, strict)
     if place.is_dir():
         return AttributionGraph.load(str(place))
     if not place.exists():
         raise GraphFormatError(f"{place}: nothing is there; expected a graph file or a folder. Check the path.")
-    try:
-        return read_graph_file(place)
-    except OSError as error:
-        raise GraphFormatError(f"{place}: cannot be read ({error.strerror}). Check the file and its rights.") from error
+    if place.suffix.lower() == ".zip":  # damaged, else its members would stand here
+        members(place)
+    return read_graph_file(place, strict)
 
 
-def _ingest(place: Path, store: GraphStore, library: Library) -> IngestReport:
+def _unpacked(path: Path) -> list[Place]:
+    """The graphs in an archive; what is none, or is damaged, stands for itself."""
+    if path.suffix.lower() != ".zip" or not path.exists():
+        return [path]
     try:
-        graph = read_graph(place)
-        status = keep_graph(graph, store, library)
+        return [*members(path)]
+    except GraphFormatError:
+        return [path]
+
+
+def _merged(graph: AttributionGraph, library: Library) -> AttributionGraph:
+    """The graph with what earlier files of it said: labels where this one has none, pins and supernodes of all.
+
+    A file that was taken in before changes nothing. A saved graph, which comes from no file, replaces what was there.
+    """
+    digest = graph.metadata.provenance.get("sha256")
+    if not digest or graph.graph_id not in library:
+        return graph
+    try:
+        kept = library.load(graph.graph_id)
+    except GraphFormatError:  # damaged, so better replaced
+        return graph
+    before, provenance = kept.metadata.provenance, graph.metadata.provenance
+    taken = before.get("taken", [])
+    if any(each.get("sha256") == digest for each in taken):
+        return kept
+    marks: dict[str, Any] = {name: [*before.get(name, [])] for name in MARKS}
+    for name in MARKS:
+        marks[name] += [mark for mark in provenance.get(name, []) if mark not in marks[name]]
+    row_of = {node_id: row for row, node_id in enumerate(kept.nodes["node_id"])}
+    rows = [row_of[node_id] for node_id in graph.nodes["node_id"]]  # the same nodes: the content is the same
+    said = graph.nodes["label"].to_numpy(object) != ""
+    columns = {
+        name: np.where(said, graph.nodes[name].to_numpy(object), kept.nodes[name].to_numpy(object)[rows])
+        for name in ("label", "label_note")
+    }
+    about = dataclasses.replace(
+        graph.metadata, provenance=provenance | marks | {"taken": [*taken, *provenance.get("taken", [])]}
+    )
+    return dataclasses.replace(graph, nodes=graph.nodes.assign(**columns), metadata=about)
+
+
+def _ingest(place: Place, store: GraphStore | None, library: Library, strict: bool) -> IngestReport:
+    try:
+        graph = read_graph(place, strict)
+        status = keep_graph(graph, store, library) if store else _foreseen(graph, library)
     except StoreUnreachableError:
         raise
     except CircuitError as error:
         return IngestReport(str(place), "refused", reason=str(error))
+    kind_N = graph.nodes["kind"].to_numpy(object)
+    ends = zip(kind_N[graph.edges.source], kind_N[graph.edges.target], strict=True)
     return IngestReport(
         str(place),
         status,
@@ -139,5 +220,15 @@ def _ingest(place: Path, store: GraphStore, library: Library) -> IngestReport:
         graph.metadata.slug,
         len(graph.nodes),
         len(graph.edges),
+        dict(Counter(kind_N.tolist())),
+        {f"{source} -> {target}": n for (source, target), n in sorted(Counter(ends).items())},
         dict(graph.metadata.provenance.get("repairs", {})),
     )
+
+
+def _foreseen(graph: AttributionGraph, library: Library) -> Literal["ingested", "updated", "unchanged"]:
+    """What `keep_graph` would make of it."""
+    if graph.graph_id not in library:
+        return "ingested"
+    shown = LabelStore(library).shown(_merged(graph, library))
+    return "unchanged" if library.is_current(shown) else "updated"

@@ -163,7 +163,8 @@ def _graph(file: Document, stem: str, provenance: dict[str, Any]) -> Attribution
     nodes = [node._replace(label=tokens[node.position]) if node.kind is NodeKind.TOKEN else node for node in nodes]
     ids = _unique_ids(file, nodes, n_layers)
     source, target, weight = _links(file, nodes)
-    provenance |= _marks(file, nodes, ids)
+    marks = _marks(file, nodes, ids)
+    provenance |= marks | {"taken": [_taken(provenance, about, marks)]}
     provenance |= {"about": {key: about[key] for key in ABOUT if key in about}}
     provenance |= {"influence": _influence_note(file), "pruning": _pruning(about)}
     provenance |= {"shares": "of what pruning left" if provenance["pruning"] else "of what the file holds"}
@@ -253,6 +254,13 @@ def _note(file: Document, about: dict[str, Any], origin: str) -> str:
     """Where the labels of this file come from."""
     creator = _object(about.get("info")).get("creator_name")
     return f"from {file.name} ({origin}{f', {creator}' if isinstance(creator, str) and creator.strip() else ''})"
+
+
+def _taken(provenance: dict[str, Any], about: dict[str, Any], marks: dict[str, Any]) -> dict[str, Any]:
+    """Whose pins and supernodes these are, from which file, and when they came."""
+    creator = _object(about.get("info")).get("creator_name")
+    kept = {name: provenance[name] for name in ("file", "sha256", "read_at")}
+    return kept | {"by": creator if isinstance(creator, str) else "", **marks}
 
 
 def _object(value: Any) -> dict[str, Any]:

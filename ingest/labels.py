@@ -1,0 +1,251 @@
+"""Labels of features with whose they are, from which graph and when: one file of JSON lines for each dictionary.
+
+Two labels of one feature are both kept. Shown at a node is, in this order: the newest edit of its feature; what the
+file of the graph itself says; the newest label that was imported (a table, or Neuronpedia). Labels of one graph are
+listed for others, but never shown there unasked: what a feature means in one prompt is a guess about another.
+"""
+
+import csv
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, unquote
+
+import fsspec
+from filelock import FileLock
+
+from ingest.documents import short
+from ingest.library import Library
+from tracer.errors import GraphFormatError, StoreError
+from tracer.graph import AttributionGraph
+from tracer.schema import NodeKind
+
+FOLDER = "labels"  # in the library, so that a team that shares it shares them
+COLUMNS = ("source_set", "layer", "index", "label", "kind", "by", "graph_id", "when")
+EDITED, IMPORTED = "edited by", "imported from"
+
+
+@dataclass(frozen=True)
+class Label:
+    """What somebody thinks a feature means."""
+
+    layer: int
+    """Of the feature in its dictionary."""
+    index: int
+    """Its number in this layer."""
+    label: str
+    """The text; empty in an edit that takes the label away."""
+    kind: Literal["edit", "graph", "import"]
+    """How it came: typed here, with a graph, or from a table or Neuronpedia."""
+    by: str = ""
+    """Whose it is."""
+    graph_id: str = ""
+    """The graph it came with."""
+    when: str = ""
+    """ISO 8601, when it came here first."""
+
+    @property
+    def feature(self) -> tuple[int, int]:
+        """Layer and index."""
+        return self.layer, self.index
+
+
+class LabelStore:
+    """The labels that are kept beside the graphs of a library."""
+
+    def __init__(self, library: Library):
+        self._root = f"{library.root.rstrip('/')}/{FOLDER}"
+        self._fs, self._path = fsspec.core.url_to_fs(self._root)
+
+    def source_sets(self) -> list[str]:
+        """The dictionaries of which there are labels, sorted."""
+        if not self._fs.exists(self._path):
+            return []
+        names = (str(entry).rstrip("/").rpartition("/")[2] for entry in self._fs.ls(self._path, detail=False))
+        return sorted(unquote(name.removesuffix(".jsonl")) for name in names if name.endswith(".jsonl"))
+
+    def of(self, source_set: str) -> list[Label]:
+        """All labels of a dictionary in the order in which they came.
+
+        Raises:
+            GraphFormatError: The file of this dictionary was damaged.
+        """
+        place = self._place(source_set)
+        if not self._fs.exists(place):
+            return []
+        with self._fs.open(place, "rb") as file:
+            lines = file.read().split(b"\n")  # not splitlines: a label may hold other ends of lines
+        try:
+            return [Label(**json.loads(line)) for line in lines if line]
+        except (ValueError, TypeError) as error:
+            raise GraphFormatError(
+                f"{place}: not labels ({short(str(error))}); expected a JSON object with layer, index, label and kind "
+                "on each line. Correct the line, or move the file away: labels of graphs come back with their ingest."
+            ) from None
+
+    def add(self, source_set: str, labels: Iterable[Label]) -> int:
+        """Keep these labels, those that are not there yet; returns how many were new.
+
+        Raises:
+            StoreError: They cannot be written; those kept before are untouched.
+        """
+        labels = list(labels)
+        if not labels:
+            return 0
+        try:
+            with self._locked():
+                kept = self.of(source_set)
+                known = {_identity(label): None for label in kept}
+                new = [label for label in labels if _is_new(known, label)]
+                if new:
+                    self._write(source_set, kept + new)
+        except OSError as error:
+            raise StoreError(
+                f"labels cannot be kept in {self._root}: {error.strerror or error}; expected room and the right to "
+                "write there. Make room; all labels kept before are still there."
+            ) from error
+        return len(new)
+
+    def shown(self, graph: AttributionGraph) -> AttributionGraph:
+        """The graph with the labels that are to be shown, by the rule above."""
+        labels = self.of(graph.metadata.source_set)
+        edits, imports = ({each.feature: each for each in labels if each.kind == kind} for kind in ("edit", "import"))
+        if not edits and not imports:
+            return graph
+        rows = graph.slice_of(NodeKind.FEATURE)
+        nodes = graph.nodes
+        texts, notes = nodes["label"].tolist(), nodes["label_note"].tolist()
+        layers, indices = nodes["layer"].tolist(), nodes["index"].tolist()
+        for row in range(rows.start, rows.stop):
+            feature = layers[row], indices[row]
+            if edit := edits.get(feature):
+                texts[row], notes[row] = edit.label, f"{EDITED} {edit.by}, {edit.when[:10]}"
+            elif (not texts[row] or notes[row].startswith(IMPORTED)) and (found := imports.get(feature)):
+                texts[row], notes[row] = found.label, f"{IMPORTED} {found.by}, {found.when[:10]}"
+        return dataclasses.replace(graph, nodes=nodes.assign(label=texts, label_note=notes))
+
+    def _place(self, source_set: str) -> str:
+        return f"{self._path}/{quote(source_set, safe='').replace('.', '%2E')}.jsonl"
+
+    def _write(self, source_set: str, labels: list[Label]) -> None:
+        self._fs.makedirs(self._path, exist_ok=True)
+        place = self._place(source_set)
+        with self._fs.open(f"{place}.part", "wb") as out:
+            for label in labels:
+                out.write(json.dumps(asdict(label), ensure_ascii=False).encode() + b"\n")
+        self._fs.mv(f"{place}.part", place)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Alone among the processes of this machine; other file systems have no locks."""
+        local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
+        if local:
+            os.makedirs(self._path, exist_ok=True)
+        with FileLock(f"{self._path}/.lock") if local else nullcontext():
+            yield
+
+
+def labels_in(graph: AttributionGraph) -> list[Label]:
+    """The labels that came with a graph, each once."""
+    provenance, nodes = graph.metadata.provenance, graph.nodes
+    info = provenance.get("about", {}).get("info")
+    creator = info.get("creator_name") if isinstance(info, dict) else None
+    by = creator if isinstance(creator, str) and creator.strip() else graph.metadata.origin
+    rows = graph.slice_of(NodeKind.FEATURE)
+    columns = (nodes[name].tolist()[rows] for name in ("layer", "index", "label"))
+    found = dict.fromkeys(row for row in zip(*columns, strict=True) if row[2].strip())
+    return [Label(*row, "graph", by, graph.graph_id, now()) for row in found]
+
+
+def read_labels(path: Path, by: str = "") -> Iterator[tuple[str, Label]]:
+    """(source_set, label) of each row of a table: CSV with a head, or JSON lines, as `labels export` writes them.
+
+    Columns are source_set, layer, index (or feature_index), label and, if there, by and when.
+
+    Raises:
+        GraphFormatError: The file cannot be read, or a row lacks a value; says which.
+    """
+    for at, row in enumerate(_rows(path), start=1):
+        try:
+            source_set = str(row["source_set"]).strip()
+            if "/" not in source_set:
+                source_set = source_set.replace(":", "/", 1)  # the shared table writes model:set
+            index = row["index"] if row.get("index") not in (None, "") else row["feature_index"]
+            label = row["label"]
+            if not source_set or not isinstance(label, str) or not label.strip():
+                raise ValueError("an empty value")
+            whose = str(row.get("by") or by or path.name)
+            yield source_set, Label(_count(row["layer"]), _count(index), label, "import", whose, "", now())
+        except (KeyError, ValueError, TypeError) as error:
+            raise GraphFormatError(
+                f"{path}: row {at} cannot be used ({error}); expected source_set, layer, index and label. Correct it."
+            ) from None
+
+
+def write_labels(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write labels as CSV, or as JSON lines where the name ends in `.jsonl`; returns how many."""
+    written = 0
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8", newline="") as out:
+        table = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+        if path.suffix != ".jsonl":
+            table.writeheader()
+        for row in rows:
+            if path.suffix == ".jsonl":
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            else:
+                table.writerow(row)
+            written += 1
+    part.replace(path)
+    return written
+
+
+def label_rows(store: LabelStore, source_set: str = "") -> Iterator[dict[str, Any]]:
+    """Every label as a row with its dictionary."""
+    for name in [source_set] if source_set else store.source_sets():
+        yield from ({"source_set": name} | asdict(label) for label in store.of(name))
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix in (".jsonl", ".ndjson"):
+                yield from (json.loads(line) for line in file if line.strip())
+            else:
+                csv.field_size_limit(1 << 30)  # labels may be long
+                yield from csv.DictReader(file)
+    except (OSError, ValueError, csv.Error) as error:
+        if isinstance(error, OSError) and error.strerror is None:
+            raise
+        raise GraphFormatError(
+            f"{path}: cannot be read ({short(str(error))}); expected a table of labels as CSV or JSON lines. Check it."
+        ) from None
+
+
+def _count(value: Any) -> int:
+    number = int(str(value))
+    if number < 0 or isinstance(value, bool):
+        raise ValueError(f"{value!r} is no number from 0")
+    return number
+
+
+def _identity(label: Label) -> tuple:
+    when = label.when if label.kind == "edit" else ""  # an edit made again is newer
+    return label.layer, label.index, label.label, label.kind, label.by, label.graph_id, when
+
+
+def _is_new(known: dict[tuple, None], label: Label) -> bool:
+    identity = _identity(label)
+    is_new = identity not in known
+    known[identity] = None
+    return is_new
