@@ -7,28 +7,127 @@ from rich.console import Console
 from rich.text import Text
 
 from app.terminal import Format, notes, print_rows
-from circuits.search import Circuit
+from circuits.inhibition import inhibitors, suppressors
+from circuits.matters import bottlenecks, necessary_nodes
+from circuits.pattern import Roles, parse_pattern
+from circuits.search import Circuit, bound_groups
+from circuits.stability import stability
+from tracer.errors import SettingError
+from tracer.graph import AttributionGraph
 
-ROW_COLUMNS = ["graph_id", "slug", "prompt", "flow", "binding", "paths"]
+ROW_COLUMNS = ["graph_id", "slug", "prompt", "flow", "positive", "negative", "share", "binding", "paths"]
+N_TOLD = 5  # of each kind of thing that matters
 
 
-def print_circuits(circuits: Sequence[Circuit], cypher: str, format: Format) -> None:
-    """Print circuits, strongest first; JSON and CSV rows carry graph_id, slug, prompt, flow and paths."""
+def print_circuits(
+    circuits: Sequence[Circuit],
+    cypher: str,
+    format: Format,
+    matters: Sequence[dict[str, Any]] = (),
+    why_none: str = "",
+) -> None:
+    """Print circuits, strongest first; JSON and CSV rows carry graph_id, slug, prompt, flow and paths.
+
+    Args:
+        matters: For each circuit `what_matters` of it; none if not asked for.
+        why_none: What to say where there are no circuits.
+    """
+    rows = [circuit.as_row() for circuit in circuits]
+    for row, told in zip(rows, matters, strict=False):
+        row["matters"] = told
+    if not rows:
+        notes.print(why_none or "No graph has these waypoints in this order.", markup=False, soft_wrap=True)
     if format != "table":
-        return print_rows(ROW_COLUMNS, [circuit.as_row() for circuit in circuits], format)
+        return print_rows([*ROW_COLUMNS, *(["matters"] if matters else [])], rows, format)
     console = Console(highlight=False)
-    for circuit in circuits:
-        row = circuit.as_row()
+    for row in rows:
         bound = "  (" + ", ".join(row["binding"].values()) + ")" if row["binding"] else ""
         line = Text.assemble((f"{row['flow']:8.4f}  ", "bold"), row["prompt"], bound, (f"  [{row['slug']}]", "dim"))
         console.print(line, soft_wrap=True)
         for path in row["paths"][:1]:
             console.print(Text(f"          {path_text(path)}"), soft_wrap=True)
-    if not circuits:
-        notes.print("No graph has these waypoints in this order.", markup=False)
+        if row["negative"]:
+            parts = f"promoting {row['positive']:.4f}, inhibiting {row['negative']:.4f}"
+            console.print(Text(f"          {parts}; {row['share']:.1%} of all that comes in", "dim"), soft_wrap=True)
+        for text in matters_lines(row.get("matters", {})):
+            console.print(Text(f"          {text}"), soft_wrap=True)
     if cypher:
         console.print(Text("\nThe same question in Cypher (throughline cypher -):", "dim"))
         console.print(Text(cypher, "dim"), soft_wrap=True)
+
+
+def what_matters(
+    pattern_text: str, roles: Roles, graph: AttributionGraph, circuit: Circuit, sign: str = "any"
+) -> dict[str, Any]:
+    """What a circuit hangs on, as plain data: the first few of each kind, nodes by node_id and name."""
+    pattern = parse_pattern(pattern_text, roles)
+    groups = bound_groups(pattern, graph, circuit.binding)
+    asked = (graph, groups, sign, pattern.ways)
+    nodes = graph.nodes
+    columns = zip(*(nodes[name].tolist() for name in ("node_id", "kind", "label")), strict=True)
+    names = [{"node_id": node_id, "name": node_name(vars_of(node_id, kind, label))} for node_id, kind, label in columns]
+    necessary = [role for role in necessary_nodes(*asked) if role.waypoint is None or role.part < 1]
+    found = stability(*asked)
+    rows = sorted({row for path in circuit.paths for row in path.rows})
+    try:
+        rivals = suppressors(graph)
+    except SettingError:  # one output alone has no runner-up
+        rivals = []
+    return {
+        "necessary": [
+            names[role.row] | {"part": role.part, "positive": role.positive, "waypoint": role.waypoint}
+            for role in necessary[:N_TOLD]
+        ],
+        "bottlenecks": [
+            {
+                "stretch": each.stretch,
+                "capacity": each.capacity,
+                "n_links": len(each.links),
+                "links": [
+                    {"source": names[link.source], "target": names[link.target], "share": link.share}
+                    for link in each.links[:N_TOLD]
+                ],
+            }
+            for each in bottlenecks(*asked)
+        ],
+        "inhibitors": [
+            {"source": names[each.source], "target": names[each.target], "effect": each.effect, "weight": each.weight}
+            for each in inhibitors(*asked)[:N_TOLD]
+        ],
+        "suppressors": [names[each.row] | {"on_rival": each.on_rival} for each in rivals[:N_TOLD]],
+        "core": [names[row] for row in rows if found.node_N[row] == 1],
+        "contingent": [names[row] | {"kept": float(found.node_N[row])} for row in rows if found.node_N[row] < 1],
+        "flow_left": [float(found.flow_T.min()), float(found.flow_T.max())],
+    }
+
+
+def matters_lines(told: dict[str, Any]) -> list[str]:
+    """What matters, a line a kind; none where nothing was told."""
+    if not told:
+        return []
+    kept = ", ".join(f"{each['name']} ({each['kept']:.0%})" for each in told["contingent"])
+    lines = {
+        "without it, flow falls by": ", ".join(f"{each['name']} {each['part']:.0%}" for each in told["necessary"]),
+        "inhibited by": ", ".join(
+            f"{each['source']['name']} on {each['target']['name']} {each['weight']:.1%}" for each in told["inhibitors"]
+        ),
+        "the runner-up is held down by": ", ".join(
+            f"{each['name']} {each['on_rival']:.3f}" for each in told["suppressors"]
+        ),
+        "in every pruning": ", ".join(each["name"] for each in told["core"]),
+        "in some prunings": kept,
+        "flow that prunings leave": "{:.0%} to {:.0%}".format(*told["flow_left"]),
+    }
+    for each in told["bottlenecks"]:
+        links = ", ".join(f"{link['source']['name']} -> {link['target']['name']}" for link in each["links"])
+        more = f" and {each['n_links'] - len(each['links'])} more" if each["n_links"] > len(each["links"]) else ""
+        lines[f"bottleneck of arrow {each['stretch'] + 1} (shares {each['capacity']:.2f})"] = links + more
+    return [f"{name}: {text}" for name, text in lines.items() if text]
+
+
+def vars_of(node_id: str, kind: str, label: str) -> dict[str, str]:
+    """The properties that `node_name` looks at."""
+    return {"node_id": node_id, "kind": kind, "label": label}
 
 
 def path_text(path: dict[str, Any]) -> str:

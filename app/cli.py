@@ -13,7 +13,8 @@ from cyclopts.config import Dict
 from cyclopts.validators import Number
 
 from app import keep_commands
-from app.terminal import Format, log_on_stderr, notes, print_rows, progress_bar
+from app.label_commands import labels
+from app.terminal import Format, log_on_stderr, notes, print_json_lines, print_rows, progress_bar
 from ingest.export_formats import ExportFormat, format_of
 from tracer.config import PEER_SETTINGS, Dtype, TraceConfig
 from tracer.errors import CircuitError, PatternError, PromptError, UnsupportedModelError
@@ -30,6 +31,7 @@ cli = App(
 )
 db = App(name="db", help="The local Neo4j server: every other command starts it when it needs it.")
 cli.command(db)
+cli.command(labels)
 for name, keeping in keep_commands.COMMANDS.items():
     cli.command(keeping, name=name)
 
@@ -193,28 +195,33 @@ def export(graph: str, *, out: Path, format: ExportFormat | None = None, whole: 
 
 
 @cli.command
-def ingest(*paths: Path, format: Format = "table") -> None:
-    """Load graphs into the store: traced graphs, or JSON files of circuit-tracer, Neuronpedia and Anthropic.
+def ingest(*paths: Path, strict: bool = False, dry_run: bool = False, format: Format = "table") -> None:
+    """Load graphs into the store: traced graphs, or files of circuit-tracer, Neuronpedia, CRM and Anthropic.
 
     Args:
-        paths: Saved graphs, graph files, or folders of either.
-        format: How the report is printed, one row per file.
+        paths: Saved graphs, graph files (.json, .json.gz, .pt), zip archives of them, or folders of all these.
+        strict: Refuse a file that would have to be repaired.
+        dry_run: Read everything and say what would become of it; change nothing.
+        format: How the report is printed, one row per file; json has a line for each.
     """
     from ingest.library import default_library
     from ingest.load import ingest_paths
 
     if not paths:
         raise PatternError("no path was given; expected graph folders or files. Name at least one.")
-    with progress_bar() as progress, _store(progress) as store:
-        reports = list(ingest_paths(list(paths), store, default_library(), progress))
-    columns = ["status", "graph_id", "slug", "nodes", "edges", "reason", "path"]
-    rows = [asdict(report) | {"path": str(report.path)} for report in reports]
-    print_rows(columns, rows, format)
+    with progress_bar() as progress, nullcontext(None) if dry_run else _store(progress) as store:
+        reports = list(ingest_paths(list(paths), store, default_library(), progress, strict))
+    columns = ["status", "graph_id", "slug", "nodes", "edges", "repairs", "reason", "path"]
+    rows = [asdict(report) for report in reports]
+    if format == "json":
+        print_json_lines(rows)
+    else:
+        print_rows(columns, rows, format)
     refused = sum(report.status == "refused" for report in reports)
     if refused:
         fail(f"{refused} of {len(reports)} files were refused; the reasons stand in the report.")
     if not reports:
-        fail("no graph was found; expected graph folders or files (.json, .json.gz). Check the paths.")
+        fail("no graph was found; expected graph folders or files (.json, .json.gz, .pt, .zip). Check the paths.")
 
 
 @cli.command
@@ -224,6 +231,9 @@ def circuits(
     graphs: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     k: Annotated[int, Parameter(validator=Number(gte=0))] = 5,
     sign: Literal["any", "positive"] = "any",
+    min_hops: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
+    max_hops: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    matters: bool = False,
     roles: Path | None = None,
     limit: Annotated[int, Parameter(validator=Number(gte=1))] = 20,
     format: Format = "table",
@@ -231,26 +241,34 @@ def circuits(
     """Find a circuit such as "Dallas -> Texas -> Austin" in all graphs, ranked by exact flow.
 
     Args:
-        pattern: Waypoints in order. A word matches tokens, outputs and labels; * stands for anything; {city} is a role.
+        pattern: Waypoints in order. A word matches tokens, outputs and labels; * stands for anything; {city} is a role;
+            Texas|Texan either; 20/15589 a feature; supernode:Texas its members; error@L3 an error node; @L10-20 layers,
+            @pos:Dallas and @pos:-1 positions. -| inhibits; -{2,4}-> takes 2 to 4 links.
         graphs: Only in these graphs (graph_id or slug); all if not given.
         k: Strongest paths to show per graph.
         sign: Count all edges, or positive ones only.
+        min_hops: Links that a shown path has at least; the flow is over all paths.
+        max_hops: Links that a shown path has at most.
+        matters: Also say what each circuit hangs on: necessary nodes, bottlenecks, inhibitors, what pruning leaves.
         roles: JSON file {role: [words]}; the demo's city, region and answer if not given.
         limit: Most graphs to show.
         format: How rows are printed. JSON rows carry graph_id, slug, prompt, flow and paths.
     """
-    from app.circuits_report import print_circuits
+    from app.circuits_report import print_circuits, what_matters
     from app.roles import read_roles
     from ingest.library import default_library
-    from ingest.search import cypher_behind, search_circuits
+    from ingest.search import cypher_behind, graph_of, search_circuits, why_nothing
 
-    known_roles = read_roles(roles)
+    known_roles, library = read_roles(roles), default_library()
     with progress_bar() as progress, _store(progress) as store:
-        found = search_circuits(
-            pattern, store, default_library(), graphs=graphs, roles=known_roles, k=k, sign=sign, limit=limit
-        )
+        found = search_circuits(pattern, store, library, graphs, known_roles, k, sign, limit, min_hops, max_hops)
+        asked = found if matters else []
+        told = [
+            what_matters(pattern, known_roles, graph_of(each.graph_id, store, library), each, sign) for each in asked
+        ]
+        why = "" if found else why_nothing(pattern, store, library, graphs, known_roles)
     bound = {role: sorted({circuit.binding[role] for circuit in found}) for role in (found[0].binding if found else ())}
-    print_circuits(found, cypher_behind(pattern, known_roles | bound) if found else "", format)
+    print_circuits(found, cypher_behind(pattern, known_roles | bound, sign) if found else "", format, told, why)
 
 
 @cli.command

@@ -1,19 +1,27 @@
-"""Exact flow against a dense inverse, and the strongest paths against networkx, on the same graphs."""
+"""Exact flow against a dense inverse, the strongest paths against networkx, and what else one asks of one graph."""
 
 import itertools
 import math
+from collections.abc import Callable
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 
 from bench.measure import best_seconds, print_table
-from circuits.flow import flow
+from circuits.flow import flow, parted_flow
+from circuits.inhibition import inhibitors
+from circuits.matters import bottlenecks, necessary_nodes
 from circuits.paths import strongest_paths
+from circuits.stability import stability
+from circuits.supernodes import suggested_supernodes
+from circuits.walks import Way
 from tracer.graph import AttributionGraph, GraphMetadata
 
 SIZES = [(500, 10_000), (2_000, 100_000), (5_000, 500_000)]
+QUESTIONED = (2_000, 100_000)
 N_PATHS = 5
+N_MANY = 25  # as many as a page shows
 DENSE_LIMIT = 2_000  # nodes: beyond it the dense inverse takes minutes
 
 
@@ -62,8 +70,29 @@ def networkx_paths(graph: AttributionGraph, source: int, output: int) -> list[fl
     return [math.exp(-nx.path_weight(network, path, "weight")) for path in paths]
 
 
+def questions(graph: AttributionGraph, groups: list[np.ndarray]) -> dict[str, Callable[[], object]]:
+    """What one asks of one graph, by name."""
+    source, middle, output = groups
+    ends, ways = [source, output], [Way("negative", 2), Way(max_hops=4)]
+    return {
+        f"{N_MANY} strongest paths": lambda: strongest_paths(graph, ends, N_MANY),
+        "of at least 3 links": lambda: strongest_paths(graph, ends, N_MANY, min_hops=3),
+        "of at least 3 links, through one set, avoiding another": lambda: strongest_paths(
+            graph, ends, N_MANY, min_hops=3, through=middle, avoiding=middle + 1
+        ),
+        "by waypoints, with signs and limits": lambda: strongest_paths(graph, groups, N_MANY, ways=ways),
+        "flow by sign": lambda: parted_flow(graph, groups),
+        "flow with signs and limits": lambda: flow(graph, groups, ways=ways),
+        "flow without each node": lambda: necessary_nodes(graph, groups),
+        "bottlenecks": lambda: bottlenecks(graph, groups),
+        "inhibitors": lambda: inhibitors(graph, groups),
+        "core and contingent parts (12 prunings)": lambda: stability(graph, groups),
+        "supernodes of the 500 most influential features": lambda: suggested_supernodes(graph),
+    }
+
+
 def main() -> None:
-    """Print both tables; stop where the two ways disagree."""
+    """Print the tables; stop where two ways disagree."""
     flow_rows, path_rows = [], []
     for n_nodes, n_edges in SIZES:
         graph = random_graph(n_nodes, n_edges)
@@ -88,6 +117,14 @@ def main() -> None:
     print_table(["flow of a circuit", "ours", "dense inverse", "ratio"], flow_rows)
     print()
     print_table([f"{N_PATHS} strongest paths", "ours", "networkx (Yen)", "ratio"], path_rows)
+    print()
+    graph = random_graph(*QUESTIONED)
+    layer = graph.nodes["layer"].to_numpy()
+    source, output = np.flatnonzero(layer == -1)[:1], np.flatnonzero(layer == layer.max())[:1]
+    middle = np.random.default_rng(1).choice(np.flatnonzero((layer > 5) & (layer < 20)), 20, replace=False)
+    asked = questions(graph, [source, middle, output])
+    rows = [[name, f"{1e3 * best_seconds(ask)[0]:.1f} ms"] for name, ask in asked.items()]
+    print_table([f"one graph of {len(graph.edges):,} edges", "time"], rows)
 
 
 if __name__ == "__main__":

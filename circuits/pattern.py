@@ -17,7 +17,7 @@
               | "@pos:3" | "@pos:-1" | "@pos:Dallas"          token position, from the end if negative, or its text
 
 Quotes keep arrows, bars, braces and `@` in a text: `"a -> b"`. As a walk back takes the first node of a waypoint that
-it meets, hops and sign of an arrow are those up to this node.
+it meets, hops and sign of an arrow are those up to this node: before `*` stands one link, and never two.
 """
 
 import re
@@ -272,7 +272,7 @@ class _Reader:
 
     def check_layers(self, pattern: Pattern) -> None:
         """Refuse a pattern whose waypoints cannot follow each other: edges go to higher layers."""
-        above, highest_before = None, ABOVE_ALL
+        above: int | None = None
         for number, waypoint in enumerate(pattern):
             lowest, highest = waypoint.layers
             begin, end = waypoint.begin, waypoint.begin + len(waypoint.text)

@@ -219,7 +219,7 @@ def _activations(graph: AttributionGraph, rows: np.ndarray, others: Iterable[Att
                 values.append(1.0 if activation != activation else activation)  # where unknown, that it is active
                 numbers.append(number)
                 places.append(offset + position)
-        offset += max(len(each.metadata.tokens), int(each.nodes["position"].max(initial=0)) + 1)
+        offset += max(len(each.metadata.tokens), int(each.nodes["position"].to_numpy().max(initial=0)) + 1)
     return csr_array((values, (numbers, places)), shape=(len(rows), offset))
 
 

@@ -57,7 +57,7 @@ def why_nothing(
     graphs: Sequence[str] | None = None,
     roles: Roles | None = None,
 ) -> str:
-    """Why no graph has the pattern, with the nearest things that are there; at most EXACT_UP_TO graphs are looked at."""
+    """Why no graph has the pattern, with the nearest things there are; looks at no more than EXACT_UP_TO graphs."""
     ids = _named(graphs, store) if graphs is not None else [row["graph_id"] for row in store.graphs()]
     return why_nothing_in(parse_pattern(pattern_text, roles), _loaded(ids[:EXACT_UP_TO], store, library))
 
@@ -103,7 +103,10 @@ def _term(choice: Choice) -> str:
     return f"{choice.layer}_{choice.index}" if choice.how is How.FEATURE else "|".join(choice.terms)
 
 
-def _loaded(ids: Iterable[str], store: GraphStore, library: Library) -> Iterator[AttributionGraph]:
+def graph_of(graph_id: str, store: GraphStore, library: Library) -> AttributionGraph:
     """The whole graph from the library, or its pruned part from the database where the library has not got it."""
-    for graph_id in ids:
-        yield library.load(graph_id) if graph_id in library else store.fetch(graph_id)
+    return library.load(graph_id) if graph_id in library else store.fetch(graph_id)
+
+
+def _loaded(ids: Iterable[str], store: GraphStore, library: Library) -> Iterator[AttributionGraph]:
+    return (graph_of(graph_id, store, library) for graph_id in ids)

@@ -97,7 +97,7 @@ CYPHER_PATTERNS = [
     *PATTERNS,
     "Dallas -| Texas -> Austin",
     "Dallas -{1,2}-> Texas -> Austin",
-    "* -{2,3}-| *",
+    "the -{2,3}-| *",
     "Dallas -{2,}-> Texas|state|1/1 -> *",
     "Dallas@L0-2 -> Austin",
     "* -> Texas -{2}-> Austin",
@@ -107,7 +107,7 @@ CYPHER_PATTERNS = [
     '*@pos:"dallas" -> *',
     "error -> *",
     "error@L1 -> @L2- -> Houston",
-    "{city} -{1,2}-> {word} -> {word}",
+    "{word} -> {word}",
     "set/1/0 -> *",
     "other/1/0 -> *",
     "set/1/0 -> 2_1_3 -> *",
@@ -138,18 +138,17 @@ WORDS = {"word": ["Texas", "say Austin", "Austin", "state capitals"]}
 
 
 @pytest.mark.parametrize("version", ["5", "25"])
-@pytest.mark.parametrize("pattern", CYPHER_PATTERNS)
-def test_the_cypher_behind_a_pattern_finds_the_very_paths_of_the_pruned_graphs(filled, pattern, version, monkeypatch):
+def test_the_cypher_behind_a_pattern_finds_the_very_paths_of_the_pruned_graphs(filled, version, monkeypatch):
     store, _, graphs = filled
     monkeypatch.setattr("ingest.pattern_cypher.LIMIT", 100_000)
-    text = cypher_behind(pattern, ROLES | WORDS)
-    rows = store.cypher(f"CYPHER {version}\n{text}", max_rows=100_000).records
-    expected = paths_in(pattern, graphs)
-    found = {(row["graph_id"], *row["node_ids"]): row["strength"] for row in rows}
-    assert len(found) == len(rows)
-    assert found == pytest.approx(expected, rel=1e-6)
-    strengths = [row["strength"] for row in rows]
-    assert strengths == sorted(strengths, reverse=True)
+    for pattern in CYPHER_PATTERNS:
+        text = cypher_behind(pattern, ROLES | WORDS)
+        rows = store.cypher(f"CYPHER {version}\n{text}", max_rows=100_000).records
+        found = {(row["graph_id"], *row["node_ids"]): row["strength"] for row in rows}
+        assert len(found) == len(rows), pattern
+        assert found == pytest.approx(paths_in(pattern, graphs), rel=1e-6), pattern
+        strengths = [row["strength"] for row in rows]
+        assert strengths == sorted(strengths, reverse=True), pattern
 
 
 def test_the_patterns_tested_are_found():
@@ -165,20 +164,20 @@ def test_the_cypher_of_positive_effects_leaves_out_others(filled):
     assert found == pytest.approx(paths_in("Dallas -{1,2}-> Texas -> *", graphs, "positive"), rel=1e-6) and found
 
 
+NAMES = ["it's \\ -", "a' OR true //", 'say "x" \\u0041', "{x} $y `z`", "tab\tnew", ".*+?^$()[]{}|", "\\Q\\E"]
+
+
 @pytest.mark.parametrize("version", ["5", "25"])
-@pytest.mark.parametrize(
-    "name", ["it's \\ -", "a' OR true //", 'say "x" \\u0041', "{x} $y `z`", "tab\tnew", ".*+?^$()[]{}|", "\\Q\\E"]
-)
-def test_whatever_stands_in_a_pattern_stays_a_text_in_the_cypher(store, name, version):
+def test_whatever_stands_in_a_pattern_stays_a_text_in_the_cypher(store, version):
     graph = make_graph(1)
-    nodes = graph.nodes.assign(label=[name if kind == "feature" else label for kind, label in
-                                      zip(graph.nodes["kind"], graph.nodes["label"], strict=True)])  # fmt: skip
-    store.add(replace(graph, nodes=nodes))
-    inner = name.replace('"', "?")
-    asked = f'"{inner}" -> *' if inner == name else f"{inner} -> *"
-    rows = store.cypher(f"CYPHER {version}\n{cypher_behind(asked)}", max_rows=1000).records
-    assert rows and all(row["labels"][0] == name for row in rows)
-    assert store.cypher(cypher_behind(f'"{inner}x" -> *')).records == []
+    labels = [*NAMES, *graph.nodes["label"].tolist()[len(NAMES) :]]
+    store.add(replace(graph, nodes=graph.nodes.assign(label=labels, kept=True)).pruned())
+    for name in NAMES:
+        inner = name.replace('"', "?")
+        asked = f'"{inner}" -> *' if inner == name else f"{inner} -> *"
+        rows = store.cypher(f"CYPHER {version}\n{cypher_behind(asked)}", max_rows=1000).records
+        assert rows and all(row["labels"][0] == name for row in rows), name
+        assert store.cypher(cypher_behind(f'"{inner}x" -> *')).records == []
 
 
 def test_nothing_found_is_explained_with_the_nearest_things(filled):
