@@ -43,6 +43,12 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
+def print_json_lines(rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows to stdout as a JSON list with a line for each, which JSON readers and `grep` both can read."""
+    lines = (json.dumps(_finite(row), ensure_ascii=False, default=str) for row in rows)
+    sys.stdout.write("[" + ",\n".join(lines) + "]\n")
+
+
 @contextmanager
 def log_on_stderr(name: str) -> Iterator[None]:
     """Show what is said on this log, above the progress bars."""

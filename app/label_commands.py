@@ -1,0 +1,131 @@
+"""The commands that keep labels of features: import, export, edit, list."""
+
+import getpass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from app.terminal import Format, notes, print_rows, progress_bar
+from tracer.errors import PatternError
+
+labels = App(name="labels", help="What features are thought to mean: whose label, from which graph, and when.")
+
+
+@labels.command(name="import")
+def import_labels(
+    file: Path | None = None,
+    *,
+    source: Annotated[Literal["neuronpedia"] | None, Parameter(name="--from")] = None,
+    source_set: str = "",
+    by: str = "",
+    limit: Annotated[int, Parameter(validator=Number(gte=1))] = 200,
+) -> None:
+    """Take labels from a table, or fetch those of your graphs' unlabelled features from Neuronpedia.
+
+    Args:
+        file: CSV or JSON lines with source_set, layer, index, label, and by if there is one.
+        source: neuronpedia: ask its public API, a request a second.
+        source_set: For neuronpedia the dictionary, such as gemma-2-2b/clt-hp.
+        by: Whose labels these are, where the table does not say; the name of the file if not given.
+        limit: Most features to ask Neuronpedia for, the most frequent first.
+    """
+    from ingest.labels import Label, LabelStore, read_labels
+    from ingest.library import default_library
+    from ingest.load import relabel
+    from ingest.neuronpedia import Neuronpedia, unlabelled_features
+    from ingest.store import open_store
+
+    if (file is None) == (source is None) or (source and not source_set):
+        raise PatternError(
+            "no labels were named; expected a file, or --from neuronpedia --source-set gemma-2-2b/clt-hp. Name one."
+        )
+    library = default_library()
+    store = LabelStore(library)
+    found: dict[str, list[Label]] = {}
+    with progress_bar() as progress:
+        try:
+            if file is not None:
+                for name, label in read_labels(file, by):
+                    found.setdefault(name, []).append(label)
+            else:
+                features = unlabelled_features(source_set, library)[:limit]
+                for label in Neuronpedia().labels(source_set, features, progress):
+                    found.setdefault(source_set, []).append(label)
+        finally:  # what was fetched before the site wanted no more is kept
+            new = sum(store.add(name, some) for name, some in found.items()) if source or found else 0
+        changed: list[str] = []
+        if new and library.ids():
+            with open_store(progress) as graphs:
+                changed = [graph_id for name in found for graph_id in relabel(name, graphs, library)]
+    print(f"{new} new labels of {sum(map(len, found.values()))}; {len(changed)} graphs show them.")
+
+
+@labels.command(name="export")
+def export_labels(file: Path, *, source_set: str = "") -> None:
+    """Write all labels as a table that `labels import` takes.
+
+    Args:
+        file: The file to write: JSON lines where it ends in .jsonl, else CSV; one that is there is replaced.
+        source_set: Only those of this dictionary.
+    """
+    from ingest.labels import LabelStore, label_rows, write_labels
+    from ingest.library import default_library
+
+    n = write_labels(file, label_rows(LabelStore(default_library()), source_set))
+    print(f"{file}: {n} labels")
+
+
+@labels.command(name="edit")
+def edit_label(source_set: str, feature: str, label: str, *, by: str = "") -> None:
+    """Say what a feature means; shown from now on wherever it occurs. Earlier labels are kept.
+
+    Args:
+        source_set: The dictionary, as `throughline list` shows it.
+        feature: layer/index, such as 20/15589.
+        label: The text; an empty one shows none.
+        by: Whose label it is; your user name if not given.
+    """
+    from ingest.labels import Label, LabelStore, now
+    from ingest.library import default_library
+    from ingest.load import relabel
+    from ingest.store import open_store
+
+    layer, _, index = feature.partition("/")
+    if not (layer.isdecimal() and index.isdecimal()):
+        raise PatternError(f"{feature!r} is no feature; expected layer/index such as 20/15589. Correct it.")
+    library = default_library()
+    edit = Label(int(layer), int(index), label, "edit", by or getpass.getuser(), "", now())
+    LabelStore(library).add(source_set, [edit])
+    changed: list[str] = []
+    if library.ids():
+        with progress_bar() as progress, open_store(progress) as store:
+            changed = relabel(source_set, store, library)
+    print(f"{source_set} {feature}: {label!r}, shown in {len(changed)} graphs.")
+
+
+@labels.command(name="list")
+def list_labels(
+    source_set: str = "",
+    *,
+    feature: str = "",
+    limit: Annotated[int, Parameter(validator=Number(gte=1))] = 1000,
+    format: Format = "table",
+) -> None:
+    """List labels with whose they are, from which graph and when; all that a feature has.
+
+    Args:
+        source_set: Only those of this dictionary.
+        feature: Only those of this feature, layer/index.
+        limit: Most rows to print.
+        format: How rows are printed.
+    """
+    from ingest.labels import COLUMNS, LabelStore, label_rows
+    from ingest.library import default_library
+
+    rows = label_rows(LabelStore(default_library()), source_set)
+    found = [dict(row) for row in rows if not feature or f"{row['layer']}/{row['index']}" == feature]
+    print_rows(list(COLUMNS), found[:limit], format)
+    if len(found) > limit:
+        notes.print(f"Only the first {limit} of {len(found)} labels are shown; raise --limit for more.")
