@@ -1,5 +1,6 @@
 """The graphs that are kept: what there is, whether database and library agree, and the way back when they do not."""
 
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from tracer.errors import GraphFormatError, PatternError, StoreError
 from tracer.graph import read_metadata
 
 Where = Literal["both", "library", "database"]
-LEASE_MS = 60_000  # after which a rebuild that said nothing is taken for dead; one graph takes seconds
+LEASE_MS = 30_000  # after which a rebuild that said nothing is taken for dead; one graph takes seconds
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def verify(store: GraphStore, library: Library, progress: Progress | None = None
 
 
 def rebuild(
-    store: GraphStore, library: Library, progress: Progress | None = None, drop: bool = False
+    store: GraphStore, library: Library, progress: Progress | None = None, drop: bool = False, owner: str = ""
 ) -> Iterator[Finding]:
     """Make the database anew from the library; cut off and run again, it goes on.
 
@@ -153,6 +154,7 @@ def rebuild(
 
     Args:
         drop: Also drop graphs that only the database has.
+        owner: Name of the run that has claimed the rebuild; a new one if not given.
 
     Yields:
         What could not be loaded from the library; at the end everything else is in the database.
@@ -168,15 +170,15 @@ def rebuild(
             f"expected every graph in the library {library.root}, from which the database is made anew. Ingest their "
             "files again, or drop them (`throughline rebuild --drop`); nothing was changed."
         )
-    owner = str(uuid.uuid4())
-    emptying = store.begin_rebuild(owner, LEASE_MS) == "emptying"
+    owner = owner or str(uuid.uuid4())
+    step = _claim(store, owner)
     try:
-        if emptying:
+        if step == "emptying":
             _empty(store, owner, progress)
         for done, graph_id in enumerate(ids):
             if progress:
                 progress(done, len(ids), f"loading {graph_id}")
-            store.begin_rebuild(owner, LEASE_MS)
+            _claim(store, owner)
             try:
                 store.add(library.load(graph_id))
             except GraphFormatError as error:
@@ -195,9 +197,20 @@ def _empty(store: GraphStore, owner: str, progress: Progress | None) -> None:
     for done, graph_id in enumerate(stored):
         if progress:
             progress(done, len(stored), "emptying the database")
-        store.begin_rebuild(owner, LEASE_MS)
+        _claim(store, owner)
         store.remove(graph_id)
+    _claim(store, owner)
     store.end_emptying()
+
+
+def _claim(store: GraphStore, owner: str) -> str:
+    step = store.begin_rebuild(owner, LEASE_MS)
+    if step is None:
+        raise StoreError(
+            f"another command is rebuilding the database at {store.connection.uri}; expected it for this one alone. "
+            f"Wait for it. Where it was cut off, try again in {LEASE_MS // 1000} s."
+        )
+    return step
 
 
 def _differences(store: GraphStore, rows: GraphRows) -> Iterator[str]:
@@ -257,12 +270,19 @@ def _aggregate_findings(store: GraphStore, sums: dict[tuple[str, int, int], list
 
 
 def renew(store: GraphStore, library: Library, progress: Progress | None = None) -> None:
-    """Rebuild a database that an older version of this program made, or whose rebuild was cut off.
+    """Rebuild a database that an older version of this program made, or whose rebuild was cut off; or wait for that.
 
     Raises:
         StoreError: Files of the library are damaged, or only the database has some graphs.
     """
-    damaged = list(rebuild(store, library, progress))
+    owner = str(uuid.uuid4())
+    while store.begin_rebuild(owner, LEASE_MS) is None:  # another is at it, or died a short time ago
+        if progress:
+            progress(0, 1, "waiting for another command that rebuilds the database")
+        time.sleep(0.5)
+        if store.is_current():
+            return
+    damaged = list(rebuild(store, library, progress, owner=owner))
     if damaged:
         raise StoreError(
             f"the database was made anew, but {len(damaged)} graphs of the library cannot be read, the first of them "

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ingest import guard
 from ingest.bolt import Client, Connection, Rows, Transaction, connection_from_environment
+from ingest.pieces import Passages
 from ingest.queries import query_named, read_queries
 from ingest.rows import graph_from_rows, graph_rows
 from ingest.server import LocalServer
@@ -22,6 +23,7 @@ STORE_VERSION = 1  # raised when what is written of a graph changes; an older da
 ROOM = 100 << 20  # bytes: two transaction logs of 32 MB and a checkpoint
 ROOM_PER_EDGE = 1 << 10  # bytes, with the log of its transaction; about 500 measured
 COMMIT_MS = 10_000  # a commit of 100,000 edges takes 2 to 4 s on two busy cores
+ONE_TRANSACTION = 250_000  # edges; of the 640 MB that one may use they take about 400
 QUERY_TIMEOUT_S = 60.0
 
 T = TypeVar("T")
@@ -31,8 +33,8 @@ class GraphStore:
     """The database of one server.
 
     A graph is added, replaced and removed in one transaction, together with the aggregate over all graphs, so a crash
-    leaves nothing behind; a read that meets its commit is done again, so no reader sees a part of it. Made once and
-    shared; safe between threads.
+    leaves nothing behind; a read that meets its commit is done again, so no reader sees a part of it. One that is too
+    large for a transaction goes by `pieces`. Made once and shared; safe between threads.
     """
 
     def __init__(self, connection: Connection):
@@ -40,7 +42,9 @@ class GraphStore:
         self.connection = connection
         self._client = Client(connection)
         try:
-            self.is_current = self._apply_schema()
+            self._apply_schema()
+            self._passages = Passages(self._client, self._write)
+            self._passages.finish()
         except BaseException:
             self._client.close()
             raise
@@ -62,7 +66,8 @@ class GraphStore:
 
         Args:
             progress: Told how many edges of how many are written.
-            replace: Write it anew, for other labels on the same content.
+            replace: Write it anew, for other labels on the same content. One that is too large for a single
+                transaction is gone in between.
 
         Raises:
             StoreError: The server is gone, full, or the graph needs more memory than a transaction may use.
@@ -73,6 +78,10 @@ class GraphStore:
         rows = graph_rows(graph)
         self._check_room(len(rows.edges))
         try:
+            if len(rows.edges) > ONE_TRANSACTION:
+                if replace:
+                    self.remove(graph.graph_id)
+                return self._passages.bring(rows, progress)
             return self._write(lambda tx: add_graph(tx, rows, progress, replace))
         except QueryError as error:
             if self.has(graph.graph_id):  # another command added the same graph in the meantime
@@ -83,6 +92,9 @@ class GraphStore:
 
     def remove(self, graph_id: str) -> bool:
         """Delete a graph; False where there is none."""
+        found = self._read(HAS_GRAPH, {"graph_id": graph_id}).records
+        if found and found[0]["n_edges"] > ONE_TRANSACTION:
+            return self._passages.take_away(graph_id)
         return self._write(lambda tx: remove_graph(tx, graph_id))
 
     # -- reading
@@ -149,6 +161,11 @@ class GraphStore:
 
     # -- what is stored, to the letter, and making it anew
 
+    def is_current(self) -> bool:
+        """Whether this version of the program wrote all graphs, and no rebuild is under way or was cut off."""
+        seen = self._load("version")[0]
+        return seen["version"] == STORE_VERSION and seen["step"] is None
+
     def stored_properties(self, graph_id: str) -> dict[str, Any]:
         """Everything that (:Graph) has."""
         return self._read(_GRAPH, {"graph_id": graph_id}).records[0]["graph"]
@@ -168,19 +185,10 @@ class GraphStore:
         rows = (list(row.values()) for row in self._load("sums_of_features"))
         return {(row[0], row[1], row[2]): row[3:] for row in rows}
 
-    def begin_rebuild(self, owner: str, for_ms: int) -> str:
-        """Claim the rebuild for a time, again and again; tells its step, `emptying` or `filling`.
-
-        Raises:
-            StoreError: Another command has it.
-        """
+    def begin_rebuild(self, owner: str, for_ms: int) -> str | None:
+        """Claim the rebuild for a time, again and again; None where another has it, else `emptying` or `filling`."""
         rows = self._client.write(lambda tx: load(tx, "begin_rebuild", owner=owner, for_ms=for_ms))
-        if not rows:
-            raise StoreError(
-                f"another command is rebuilding the database at {self.connection.uri}; expected it for this one alone. "
-                f"Wait for it. Where it was cut off, try again in {for_ms // 1000} s."
-            )
-        return rows[0]["step"]
+        return rows[0]["step"] if rows else None
 
     def end_emptying(self) -> None:
         """All graphs are removed: also drop what belonged to none, and go on with filling."""
@@ -190,7 +198,6 @@ class GraphStore:
     def end_rebuild(self) -> None:
         """All graphs are back."""
         self._client.write(lambda tx: load(tx, "end_rebuild"))
-        self.is_current = True
 
     def _load(self, name: str, **params: Any) -> list[dict[str, Any]]:
         return self._read(query_named(name, "load").text, params).records
@@ -239,8 +246,8 @@ class GraphStore:
 
     # -- schema
 
-    def _apply_schema(self) -> bool:
-        """Constraints and indexes, made once; False where an older version wrote the graphs, or not all are back."""
+    def _apply_schema(self) -> None:
+        """Constraints and indexes, made once; the database then says which it has."""
         queries = read_queries("schema")
         digest = hashlib.sha256("".join(query.text for query in queries.values()).encode()).hexdigest()[:16]
         seen = self._client.read(query_named("version", "load").text, {}).records
@@ -255,7 +262,6 @@ class GraphStore:
                 self._client.run_schema(query.text)
             self._client.run_schema("CALL db.awaitIndexes(300)")
             self._client.write(lambda tx: load(tx, "set_version", version=STORE_VERSION, digest=digest))
-        return not seen or (seen[0]["version"] == STORE_VERSION and seen[0]["step"] is None)
 
 
 def open_store(progress: Progress | None = None) -> GraphStore:
@@ -269,7 +275,7 @@ def open_store(progress: Progress | None = None) -> GraphStore:
 
     store = GraphStore(connection_from_environment() or LocalServer().ensure(progress))
     try:
-        if not store.is_current:
+        if not store.is_current():
             renew(store, default_library(), progress)
     except BaseException:
         store.close()

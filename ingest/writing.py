@@ -87,7 +87,7 @@ def count_flows(tx: Transaction, flows: Iterable[Flow], sign: int) -> None:
         load(tx, "add_flows", elements=elements, rows=batch)
 
 
-def load(tx: Transaction, name: str, **params: Any) -> list[dict[str, Any]]:
+def load(tx: Transaction, name: str, /, **params: Any) -> list[dict[str, Any]]:
     """The rows of a query of cypher/load."""
     query = query_named(name, "load")
     return tx.run(query.text, **query.bind(params))

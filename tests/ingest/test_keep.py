@@ -1,6 +1,7 @@
 """What is kept can be listed, compared, made anew, archived and brought back, and nothing is lost on the way."""
 
 import json
+import time
 import zipfile
 
 import pytest
@@ -10,10 +11,12 @@ from ingest.archive import MANIFEST, backup, restore
 from ingest.keep import graph_ids, graph_info, kept_graphs, rebuild, remove_graph, verify
 from ingest.library import Library
 from ingest.load import keep_graph
+from ingest.server import LocalServer
 from ingest.store import GraphStore, open_store
 from tests.ingest.made_graphs import make_graph
 from tests.ingest.test_store import check_aggregates, stored_flows
-from tracer.errors import GraphFormatError, PatternError, StoreError
+from tests.neo4j_fixture import shared_jars
+from tracer.errors import GraphFormatError, PatternError, StoreError, StoreUnreachableError
 from tracer.graph import EDGES_FILE, METADATA_FILE, NODES_FILE, AttributionGraph
 
 DAMAGES = {
@@ -141,15 +144,37 @@ def test_a_rebuild_that_was_cut_off_goes_on_by_itself_when_the_store_is_opened(a
         assert {row["graph_id"] for row in again.graphs()} == set(library.ids())
         assert list(verify(again, library)) == []
     with open_store() as quiet:
-        assert quiet.is_current
+        assert quiet.is_current()
 
 
-def test_a_rebuild_by_two_at_once_is_refused(store, library):
+def test_a_rebuild_by_two_at_once_is_refused_and_opening_waits_for_one_under_way(store, library):
     store.begin_rebuild("another", 60_000)
     with pytest.raises(StoreError, match="another command is rebuilding"):
         list(rebuild(store, library))
-    store.begin_rebuild("another", 0)
+    store.begin_rebuild("another", 3_000)  # which dies now
+    began = time.monotonic()
+    with open_store() as opened:
+        assert opened.is_current()
+    assert time.monotonic() - began > 2
     assert list(rebuild(store, library)) == []
+
+
+def test_a_vanished_database_is_made_anew_from_the_library(tmp_path, monkeypatch, graphs):
+    monkeypatch.setenv("THROUGHLINE_JARS", str(shared_jars()))
+    library, server = Library(tmp_path / "library"), LocalServer(tmp_path / "neo4j")
+    try:
+        with GraphStore(server.ensure()) as store:
+            for graph in graphs:
+                keep_graph(graph, store, library)
+            server.reset()
+            with pytest.raises(StoreUnreachableError, match="does not answer"):
+                store.graphs()
+        with GraphStore(server.ensure()) as store:
+            assert {kept.where for kept in kept_graphs(store, library)} == {"library"}
+            assert list(rebuild(store, library)) == [] and list(verify(store, library)) == []
+            check_aggregates(store, graphs)
+    finally:
+        server.stop()
 
 
 def test_a_database_of_an_older_version_is_made_anew_with_progress(store, library, graphs):

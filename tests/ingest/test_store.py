@@ -194,6 +194,96 @@ def test_two_writers_at_once_count_every_graph_once(store):
     check_aggregates(store, graphs)
 
 
+def test_a_query_that_runs_while_a_graph_is_removed_sees_it_whole_or_not_at_all(store):
+    graph = large_graph(300, 6_000)
+    store.add(graph)
+    text = """
+    MATCH (n:Node {graph_id: $graph_id}) WITH count(n) AS before
+    CALL () { UNWIND range(1, 1_000_000) AS i WITH i WHERE i % 2 = 0 RETURN count(i) AS counted }
+    OPTIONAL MATCH (:Node {graph_id: $graph_id})-[e:AFFECTS]->()
+    RETURN before, count(e) AS after
+    """
+    removal = threading.Timer(0.1, store.remove, [graph.graph_id])
+    removal.start()
+    rows = store.cypher(text, {"graph_id": graph.graph_id})
+    removal.join()
+    assert rows.settled
+    assert tuple(rows.records[0].values()) in {(len(graph.nodes), len(graph.edges)), (0, 0)}
+    assert not store.has(graph.graph_id)
+
+
+@pytest.fixture
+def pieces(monkeypatch):
+    """Graphs of more than 50 edges go in pieces of 20."""
+    monkeypatch.setattr("ingest.store.ONE_TRANSACTION", 50)
+    monkeypatch.setattr("ingest.pieces.PIECE", 20)
+
+
+def test_a_graph_too_large_for_one_transaction_is_stored_and_removed_in_pieces_as_any_other(store, pieces, monkeypatch):
+    graphs = [make_graph(seed) for seed in range(40, 43)]
+    assert all(len(graph_rows(graph).edges) > 50 for graph in graphs)
+    assert [store.add(graph) for graph in graphs] == ["ingested"] * 3
+    assert store.add(graphs[0]) == "unchanged"
+    in_pieces = {graph.graph_id: store.fetch(graph.graph_id) for graph in graphs}
+    check_aggregates(store, graphs)
+    before = store.schema_counts()
+    assert "Passing" not in before and "Passage" not in before
+    monkeypatch.setattr("ingest.store.ONE_TRANSACTION", 10**9)
+    for graph in graphs:
+        store.add(graph, replace=True)
+        assert edge_set(store.fetch(graph.graph_id)) == edge_set(in_pieces[graph.graph_id])
+        assert store.fetch(graph.graph_id).nodes.equals(in_pieces[graph.graph_id].nodes)
+    assert store.schema_counts() == before
+    monkeypatch.setattr("ingest.store.ONE_TRANSACTION", 50)
+    assert store.remove(graphs[1].graph_id) and not store.remove(graphs[1].graph_id)
+    check_aggregates(store, [graphs[0], graphs[2]])
+    assert store.add(graphs[0], replace=True) == "ingested"
+    for graph in (graphs[0], graphs[2]):
+        store.remove(graph.graph_id)
+    assert set(store.schema_counts()) <= {"Meta"}
+
+
+@pytest.mark.parametrize("change", ["add", "remove"])
+def test_pieces_cut_off_anywhere_are_finished_at_the_next_start_and_nodes_are_seen_all_or_none(
+    change, store, pieces, monkeypatch
+):
+    """A failure before each transaction in turn, as a crash would be; a lease of no time, as if a minute had passed."""
+    monkeypatch.setattr("ingest.pieces.LEASE_MS", 0)
+    other, graph = make_graph(43), make_graph(44)
+    store.add(other)
+
+    def crash() -> None:
+        raise KeyboardInterrupt
+
+    seen = set()
+    for at in range(100):
+        if change == "remove":
+            store.add(graph)
+        write, left = store._client.write, [at]
+
+        def counted(work, write=write, left=left):
+            if left[0] == 0:
+                crash()
+            left[0] -= 1
+            return write(work)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store._client, "write", counted)
+            try:
+                store.add(graph) if change == "add" else store.remove(graph.graph_id)
+                break
+            except KeyboardInterrupt:
+                pass
+        rows = store.cypher("MATCH (n:Node {graph_id: $id}) RETURN count(n) AS n", {"id": graph.graph_id})
+        seen.add(rows.records[0]["n"])
+        with GraphStore(store.connection) as next_start:
+            there = next_start.has(graph.graph_id)
+            check_aggregates(next_start, [other, graph] if there else [other])
+            assert not {"Passing", "Passage"} & set(next_start.schema_counts())
+            next_start.remove(graph.graph_id)
+    assert at > 5 and seen == {0, int(graph.nodes["kept"].sum())}
+
+
 def test_a_broken_progress_bar_leaves_nothing_behind(store):
     def interrupt(done: int, total: int, what: str) -> None:
         raise KeyboardInterrupt
