@@ -126,7 +126,7 @@ class _Text:
                 if not self._more(size):
                     raise ValueError(f"{error.msg} at character {self._gone + error.pos}") from None
             else:
-                if end < len(self._text) or not self._more(size):  # a number may go on
+                if end + 2 < len(self._text) or not self._more(size):  # a number may go on: `1`, `1.`, `1e-`
                     self._at = end
                     return _whole_characters(self._repairs, value) if self._halves else value
             size *= 2
