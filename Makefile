@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 EXTRAS := test,demo-model
 
-.PHONY: demo app test check bench demo-model clean
+.PHONY: demo app test check crash bench demo-model clean
 
 demo: $(STAMP)          ## trace 24 prompts, load them into Neo4j, find Dallas -> Texas -> Austin
 	$(BIN)/throughline demo
@@ -17,6 +17,9 @@ test: $(STAMP)          ## the whole gate
 
 check: $(STAMP)         ## the fast part of the gate: lint, types, import rules
 	$(BIN)/python -m tests.gate --fast
+
+crash: $(STAMP)         ## client and server are killed a hundred times at random moments of writing
+	THROUGHLINE_KILLS=100 $(BIN)/python -m pytest -q tests/ingest/test_crash.py
 
 bench: $(STAMP)         ## the numbers in the README
 	$(BIN)/python -m bench

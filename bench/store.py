@@ -1,4 +1,4 @@
-"""The store: what `GraphStore.add` costs beside bare writing of the same rows, and queries over a hundred graphs."""
+"""The store: `GraphStore.add` beside bare writing of the same rows, published graphs, queries over a hundred graphs."""
 
 import os
 import tempfile
@@ -6,12 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import psutil
 
 from bench.circuits import random_graph
 from bench.measure import best_seconds, print_table
 from ingest.home import jar_cache
+from ingest.library import Library
+from ingest.load import ingest_paths
 from ingest.rows import graph_rows
 from ingest.server import LocalServer
 from ingest.store import GraphStore
@@ -20,6 +24,7 @@ from tracer.graph import AttributionGraph
 LARGE = (855, 34_801)  # nodes and edges of a published graph of gemma-2-2b
 SMALL = (300, 2_000)
 N_GRAPHS = 100
+REAL_GRAPHS = Path(__file__).parents[2] / "shared" / "graphs" / "raw"
 BARE_NODES = "UNWIND range(0, $n - 1) AS row CREATE (:Bare {row: row})"
 BARE_INDEX = "CREATE INDEX bare IF NOT EXISTS FOR (n:Bare) ON (n.row)"
 BARE_EDGES = (
@@ -70,8 +75,20 @@ def bare_seconds(store: GraphStore, graph: AttributionGraph) -> float:
     return best_seconds(write, repeat=3)[0]
 
 
+def ingest_real() -> list[str]:
+    """A row about all published graphs, from their files into an empty library and database."""
+    with own_server() as (store, _), tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        reports = list(ingest_paths([REAL_GRAPHS], store, Library(folder)))
+        seconds = time.perf_counter() - began
+    ingested = [report for report in reports if report.status == "ingested"]
+    memory_mib = psutil.Process().memory_info().rss / 2**20
+    return [f"{len(ingested)}", f"{sum(r.edges for r in ingested):,}", f"{seconds:.0f} s", f"{memory_mib:.0f} MiB"]
+
+
 def main() -> None:
     """Print the tables."""
+    print(f"Load of this machine at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
     with own_server() as (store, start_s):
         print_table(["server", ""], [["start on an empty folder", f"{start_s:.1f} s"]])
         print()
@@ -88,6 +105,9 @@ def main() -> None:
             [[size, f"{min(times):.2f} s", f"{bare_s:.2f} s", f"{min(times) / bare_s:.1f}x"]],
         )
         print()
+        if REAL_GRAPHS.exists():
+            print_table(["published graphs", "edges of the files", "time", "memory of this process"], [ingest_real()])
+            print()
         for seed in range(10, 10 + N_GRAPHS):
             store.add(named_graph(SMALL, seed))
         ids = [row["graph_id"] for row in store.graphs()][:20]

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,9 +56,11 @@ def kept_graphs(store: GraphStore, library: Library) -> list[Kept]:
         row = stored.get(graph_id)
         about = row or read_metadata(library.place(graph_id))
         where: Where = "library" if row is None else "both" if graph_id in ids else "database"
-        size = (row["n_nodes"], row["n_edges"], row["ingested_at"]) if row else (None, None, "")
-        names = (about[name] for name in ("slug", "prompt", "model", "source_set"))
-        found.append(Kept(graph_id, *names, *size, where))
+        n_nodes, n_edges, ingested_at = (
+            (row["n_nodes"], row["n_edges"], row["ingested_at"]) if row else (None, None, "")
+        )
+        names = {name: about[name] for name in ("slug", "prompt", "model", "source_set")}
+        found.append(Kept(graph_id, **names, nodes=n_nodes, edges=n_edges, ingested_at=ingested_at, where=where))
     return sorted(found, key=lambda kept: (kept.slug, kept.graph_id))
 
 
@@ -84,13 +86,13 @@ def graph_info(graph_id: str, store: GraphStore, library: Library) -> dict[str, 
     graph = library.load(graph_id) if graph_id in library else store.fetch(graph_id)
     about = dict(vars(graph.metadata))
     provenance = dict(about.pop("provenance"))
-    kinds = graph.nodes.groupby("kind", sort=False)["kept"].agg(["size", "sum"])
+    kinds, is_kept = graph.nodes["kind"].tolist(), graph.nodes["kept"].tolist()
     return {
         "graph_id": graph_id,
         **about,
         "tokens": list(graph.metadata.tokens),
-        "nodes": {str(kind): int(size) for kind, size in kinds["size"].items()},
-        "kept_nodes": {str(kind): int(size) for kind, size in kinds["sum"].items()},
+        "nodes": dict(Counter(kinds)),
+        "kept_nodes": dict(Counter(kind for kind, kept in zip(kinds, is_kept, strict=True) if kept)),
         "edges": len(graph.edges),
         "kept_edges": int(graph.edges.kept.sum()),
         "in_database": store.has(graph_id),

@@ -23,7 +23,7 @@ STORE_VERSION = 1  # raised when what is written of a graph changes; an older da
 ROOM = 100 << 20  # bytes: two transaction logs of 32 MB and a checkpoint
 ROOM_PER_EDGE = 1 << 10  # bytes, with the log of its transaction; about 500 measured
 COMMIT_MS = 10_000  # a commit of 100,000 edges takes 2 to 4 s on two busy cores
-ONE_TRANSACTION = 250_000  # edges; of the 640 MB that one may use they take about 400
+ONE_TRANSACTION = 80_000  # edges; 200,000 took more than the 640 MB that one transaction may use
 QUERY_TIMEOUT_S = 60.0
 
 T = TypeVar("T")
