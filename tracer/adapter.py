@@ -164,12 +164,12 @@ class Adapter:
         seen: dict[str, list[Tensor]] = {name: [] for name in names}
         with self._listening(seen):
             logits_PV = self.model(token_P[None].to(self.device), use_cache=False).logits[0]
-        stacked = {name: torch.stack(seen[name]) for name in ("pre", "pattern", "attention", "mid", "mlp")}
+        stacked = {name: torch.stack(seen[name]) for name in ("pre", "attention", "mid", "mlp")}
         return Forward(
             token_P=token_P,
             position_PD=seen["position"][0] if seen["position"] else torch.zeros_like(seen["pre"][0]),
             resid_pre_LPD=stacked["pre"],
-            pattern_LHPP=stacked["pattern"],
+            pattern_LHPP=seen["pattern"][0],
             attention_LPD=stacked["attention"],
             resid_mid_LPD=stacked["mid"],
             mlp_LPD=stacked["mlp"],
@@ -178,12 +178,23 @@ class Adapter:
         )
 
     def freeze(
-        self, forward: Forward, read_hook: str, write_hook: str, skip_LDD: Sequence[Tensor | None] = ()
+        self,
+        forward: Forward,
+        read_hook: str,
+        write_hook: str,
+        skip_LDD: Sequence[Tensor | None] = (),
+        *,
+        reuse: bool = False,
     ) -> FrozenModel:
-        """The linear map around this forward pass, for a dictionary that reads and writes at these places."""
+        """The linear map around this forward pass, for a dictionary that reads and writes at these places.
+
+        Args:
+            reuse: Norms are folded into the patterns of `forward` in place: on long prompts a copy would not fit.
+        """
         skips = skip_LDD or [None] * self.n_layers
         layers = (
-            self._freeze_layer(layer, forward, read_hook, write_hook, skips[layer]) for layer in range(self.n_layers)
+            self._freeze_layer(layer, forward, read_hook, write_hook, skips[layer], reuse)
+            for layer in range(self.n_layers)
         )
         final = self._norm(self.model, self.layout.final_norm, forward.resid_final_PD).frozen()
         return FrozenModel(tuple(layers), final, forward.position_PD)
@@ -216,15 +227,16 @@ class Adapter:
         return torch.stack([norm(mlp_PD) for norm, mlp_PD in zip(norms, forward.mlp_LPD, strict=True)])
 
     def _freeze_layer(
-        self, layer: int, forward: Forward, read_hook: str, write_hook: str, skip_DD: Tensor | None
+        self, layer: int, forward: Forward, read_hook: str, write_hook: str, skip_DD: Tensor | None, reuse: bool
     ) -> FrozenLayer:
         block, pattern_HPP = self.blocks[layer], forward.pattern_LHPP[layer]
         before = self._norm(block, self.layout.attention_norm, forward.resid_pre_LPD[layer])
         after = self._norm(block, self.layout.attention_post_norm, forward.attention_LPD[layer])
         value_GED, output_HDE = self.value_GED(block), self.output_HDE(block)
         bias_PD = self._attention_bias(block, pattern_HPP, before.bias_D)
+        pattern_HPP = pattern_HPP if reuse else pattern_HPP.clone()
         return FrozenLayer(
-            pattern_HPP=(after.scale_P[:, None] * pattern_HPP * before.scale_P).contiguous(),
+            pattern_HPP=pattern_HPP.mul_(after.scale_P[:, None]).mul_(before.scale_P),
             value_GED=before.into(value_GED),
             output_HDE=output_HDE * after.weight_D[:, None],
             bias_PD=after.frozen()(bias_PD),
@@ -287,7 +299,10 @@ class Adapter:
                     f"{self.name}: attention returned no pattern; expected the (heads, queries, keys) pattern of eager "
                     "attention. Load the model with attn_implementation='eager'."
                 )
-            seen["pattern"].append(output[1][0])
+            pattern_HPP = output[1][0]
+            if not seen["pattern"]:  # all layers at once: on long prompts a second copy would be the largest tensor
+                seen["pattern"].append(pattern_HPP.new_empty(self.n_layers, *pattern_HPP.shape))
+            seen["pattern"][0][len(seen["attention"]) - 1] = pattern_HPP
 
         with ExitStack() as hooks:  # what is registered is removed, even when the next part is not found
             if self.layout.position is not None:

@@ -19,6 +19,7 @@ from tracer.ledger import Ledger
 from tracer.replacement import LocalReplacement
 
 BATCH_BYTES = 2**28  # of gradients under way at once; larger batches are not faster
+WRITE_BYTES = 2**29  # what sources write is laid out for products once, up to here; beyond, at each use
 ENOUGH_ROWS = 2048  # positions x rows from which on products run at full speed
 MAX_WASTE = 0.06  # share of a batch's positions that may lie after their rows' own
 FOLDED_POSITIONS = 256  # up to here tokens are carried through the first attention: (P, D, P) must fit
@@ -51,8 +52,10 @@ class _Block:
     first: int
     last: int
     error: int
-    write_DW: Tensor
-    """What each adds to the residual stream; the error comes last."""
+    entry_W: Tensor
+    """Which of the layer's writes the features' are."""
+    write_DW: Tensor | None = None
+    """What each adds to the residual stream; the error comes last. None: too large to be kept, made at each use."""
 
 
 class DirectEffects:
@@ -68,6 +71,8 @@ class DirectEffects:
         self.n_computed = self.n_features + (local.n_layers + 1) * local.n_pos  # the constants' part is at hand
         self.n_sources = self.n_computed + (len(ledger.constants) if ledger else 0)
         self._column = _columns(local)
+        n_written = sum(len(writes) for writes in local.writes) + local.n_layers * local.n_pos
+        self._keep_writes = n_written * local.token_PD[0].nbytes <= WRITE_BYTES
         self._blocks = [self._sources(layer) for layer in range(local.n_layers)]
         layers = local.frozen.layers
         self._maps = [_PullBack(layer, layers[i - 1] if i else None) for i, layer in enumerate(layers)]
@@ -76,8 +81,7 @@ class DirectEffects:
     def of_features(self, rows: Tensor) -> Targets:
         """These active features as targets: their pre-activations."""
         features, layers = self.local.features, self.local.frozen.layers
-        layer_B, position_B, read_BD = features.layer_A[rows], features.position_A[rows], features.encoder_AD[rows]
-        read_BD = read_BD.clone()
+        layer_B, position_B, read_BD = features.layer_A[rows], features.position_A[rows], features.encoder[rows]
         for layer in layer_B.unique().tolist():
             here = layer_B == layer
             read_BD[here] = layers[layer].read.pull_at(position_B[here], read_BD[here])
@@ -152,28 +156,36 @@ class DirectEffects:
         under_way = len(grad_BPD)
         if not under_way:
             return
-        for grad_BD, block in zip(grad_BPD.unbind(1), self._blocks[layer], strict=False):
-            met_BW = grad_BD @ block.write_DW
+        for position, (grad_BD, block) in enumerate(zip(grad_BPD.unbind(1), self._blocks[layer], strict=False)):
+            write_DW = self._write_DW(layer, position, block.entry_W) if block.write_DW is None else block.write_DW
+            met_BW = grad_BD @ write_DW
             effect_BS[:under_way, block.first : block.last] += met_BW[:, :-1]
             effect_BS[:under_way, block.error] = met_BW[:, -1]
 
     def _sources(self, layer: int) -> list[_Block]:
         """What writes into one layer, position by position."""
-        local = self.local
-        writes, write = local.writes[layer], local.frozen.layers[layer].write
+        local, writes = self.local, self.local.writes[layer]
         column_W, order = (writes.row_W if self._column is None else self._column[writes.row_W]).sort()
         position_W = local.features.position_A[writes.row_W][order]
-        vector_WD = write.pull_at(position_W, writes.vector_WD[order])  # a diagonal map: forward and back alike
-        error_PD = write(local.error_LPD[layer])
         ends = torch.searchsorted(position_W, torch.arange(local.n_pos + 1, device=position_W.device)).tolist()
+        firsts = [*column_W[[start for start in ends[:-1] if start < len(column_W)]].tolist(), 0, *[0] * local.n_pos]
         blocks = []
         for position, (start, end) in enumerate(pairwise(ends)):
-            first = int(column_W[start]) if end > start else 0
-            assert end == start or int(column_W[end - 1]) == first + end - start - 1, "columns are not neighbours"
-            write_DW = torch.cat([vector_WD[start:end], error_PD[position, None]]).T.contiguous()
-            error = self.n_features + layer * local.n_pos + position
-            blocks.append(_Block(first, first + end - start, error, write_DW))
+            first = firsts[position] if end > start else 0
+            entry_W, error = order[start:end], self.n_features + layer * local.n_pos + position
+            write_DW = self._write_DW(layer, position, entry_W) if self._keep_writes else None
+            blocks.append(_Block(first, first + end - start, error, entry_W, write_DW))
+        starts = torch.tensor(ends[:-1], device=column_W.device)[position_W]
+        along_W = torch.arange(len(column_W), device=column_W.device) - starts
+        assert (column_W - along_W == column_W[starts]).all(), "columns are not neighbours"
         return blocks
+
+    def _write_DW(self, layer: int, position: int, entry_W: Tensor) -> Tensor:
+        """What these features, and the error, add to the residual stream at this layer and position."""
+        vector_WD = self.local.writes[layer].vectors[entry_W]
+        written_WD = torch.cat([vector_WD, self.local.error_LPD[layer, position, None]])
+        place_W = torch.full((len(written_WD),), position, device=written_WD.device)
+        return self.local.frozen.layers[layer].write.pull_at(place_W, written_WD).T.contiguous()  # diagonal
 
 
 class _PullBack:
@@ -186,9 +198,8 @@ class _PullBack:
         self.group = n_heads // self.n_kv
         self.output_DZ = _flat_output(layer)
         self.value_ZD = layer.value_GED.reshape(self.n_kv * self.d_head, d_model)
-        # (G, key, head of the group, query): all heads that share values are summed in one product
-        grouped = layer.pattern_HPP.view(self.n_kv, self.group, n_pos, n_pos)
-        self.pattern_GPHP = grouped.permute(0, 3, 1, 2).contiguous()
+        # (G, head of the group, key, query)
+        self.pattern = layer.pattern_HPP.view(self.n_kv, self.group, n_pos, n_pos).transpose(2, 3)
         # after its first hop a row is of rank one by head, and so is what the next block's output matrix makes of it
         self.goes_on = below is not None and below.skip_DD is None
         self.output_below_DZ = _flat_output(below) if below is not None and self.goes_on else None
@@ -221,7 +232,8 @@ class _PullBack:
             target[: n_rows - n_known] = (flat_RD @ self.output_DZ).view(-1, n_pos, self.n_kv, self.group, self.d_head)
         if heads_BPZ is not None:
             target[n_rows - n_known :] = heads_BPZ.view(-1, n_pos, self.n_kv, self.group, self.d_head)
-        pattern = self.pattern_GPHP[:, :n_pos, :, :n_pos].reshape(self.n_kv, n_pos, self.group * n_pos)
+        # (G, key, head of the group x query): all heads that share values are summed in one product
+        pattern = self.pattern[:, :, :n_pos, :n_pos].permute(0, 2, 1, 3).reshape(self.n_kv, n_pos, self.group * n_pos)
         moved = (pattern @ heads.view(self.n_kv, self.group * n_pos, -1)).view(self.n_kv, n_pos, n_rows, self.d_head)
         moved_RZ = moved.permute(2, 1, 0, 3).reshape(n_rows * n_pos, self.n_kv * self.d_head)
         grad_BPD.view(-1, d_model).addmm_(moved_RZ, self.value_ZD)
@@ -232,22 +244,27 @@ class _PullBack:
         Returns:
             heads_BPZ: What the output matrix of the block below makes of them; None where it must be computed.
         """
-        n_rows, n_pos, d_model = grad_BPD.shape
+        n_rows, n_pos = grad_BPD.shape[:2]
         if not n_rows:
             return None
         if self.layer.parallel:  # its MLP reads what enters the block
             _at_position(targets, grad_BPD)
             return None
-        value_GED, own_BD = self.layer.value_GED, targets.read_BD
-        if self.output_below_DZ is not None:
-            value_GED = torch.cat([value_GED, value_GED @ self.output_below_DZ], -1)
-            own_BD = torch.cat([own_BD, own_BD @ self.output_below_DZ], -1)
+        own_B, pattern_BPH = torch.arange(n_rows, device=grad_BPD.device), self._reach(targets.position_B, n_pos)
         heads_HBE = (targets.read_BD @ self.output_DZ).view(n_rows, -1, self.d_head).transpose(0, 1)
-        moved_HBX = torch.bmm(heads_HBE, value_GED.repeat_interleave(self.group, 0))
-        entering_BPX = torch.einsum("hbp,hbx->bpx", self.layer.pattern_HPP[:, targets.position_B, :n_pos], moved_HBX)
-        entering_BPX[torch.arange(n_rows, device=own_BD.device), targets.position_B] += own_BD
-        grad_BPD[:] = entering_BPX[..., :d_model]
-        return entering_BPX[..., d_model:] if self.output_below_DZ is not None else None
+        moved_HBD = torch.bmm(heads_HBE, self.layer.value_GED.repeat_interleave(self.group, 0))
+        torch.bmm(pattern_BPH, moved_HBD.transpose(0, 1), out=grad_BPD)
+        grad_BPD[own_B, targets.position_B] += targets.read_BD
+        if self.output_below_DZ is None:
+            return None
+        below_HBZ = torch.bmm(heads_HBE, (self.layer.value_GED @ self.output_below_DZ).repeat_interleave(self.group, 0))
+        heads_BPZ = torch.bmm(pattern_BPH, below_HBZ.transpose(0, 1))
+        heads_BPZ[own_B, targets.position_B] += targets.read_BD @ self.output_below_DZ
+        return heads_BPZ
+
+    def _reach(self, position_B: Tensor, n_pos: int) -> Tensor:
+        """(B, P, H) attention of these positions to the first ones."""
+        return self.layer.pattern_HPP[:, position_B, :n_pos].permute(1, 2, 0)
 
     def _bypass(self, grad_BPD: Tensor) -> Tensor:
         """What reaches the target through the dictionary's linear bypass of the MLP."""

@@ -40,7 +40,13 @@ class Scores:
     """Share of the nodes' input, weighted by influence, that does not come from errors."""
 
 
-def influence(source: np.ndarray, target: np.ndarray, effect: np.ndarray, weight_N: np.ndarray) -> np.ndarray:
+def influence(
+    source: np.ndarray,
+    target: np.ndarray,
+    effect: np.ndarray,
+    weight_N: np.ndarray,
+    size_N: np.ndarray | None = None,
+) -> np.ndarray:
     """The chance that a walk back from the outputs visits each node.
 
     Args:
@@ -48,6 +54,8 @@ def influence(source: np.ndarray, target: np.ndarray, effect: np.ndarray, weight
         target: (E,) rows of the nodes that the edges enter.
         effect: (E,) signed direct effects; only their size counts here.
         weight_N: (N,) chance that the walk starts there: an output's probability, zero on other nodes.
+        size_N: (N,) sum of the sizes of all effects into each node where `effect` holds only some of them: a walk that
+            steps to another one ends there.
 
     Returns:
         influence_N: 0 to the sum of weights. The start itself does not count as a visit.
@@ -59,7 +67,7 @@ def influence(source: np.ndarray, target: np.ndarray, effect: np.ndarray, weight
     >>> influence(source, target, effect, weight_N=np.array([0.0, 0.0, 1.0])).tolist()
     [1.0, 0.75, 0.0]
     """
-    return _influence(_shares(target, effect, len(weight_N)), source, target, weight_N)
+    return _influence(_shares(target, effect, len(weight_N), size_N), source, target, weight_N)
 
 
 def prune(
@@ -148,10 +156,10 @@ def cumulative_shares(influence_N: np.ndarray) -> np.ndarray:
     return cumulative_N
 
 
-def _shares(target: np.ndarray, effect: np.ndarray, n_nodes: int) -> np.ndarray:
+def _shares(target: np.ndarray, effect: np.ndarray, n_nodes: int, size_N: np.ndarray | None = None) -> np.ndarray:
     """As `graph.shares`, in double precision: thresholds compare sums of many."""
     size_E = np.abs(effect).astype(np.float64)
-    total_N = np.bincount(target, weights=size_E, minlength=n_nodes)
+    total_N = np.bincount(target, weights=size_E, minlength=n_nodes) if size_N is None else size_N
     return size_E / np.maximum(total_N[target], 1e-10)  # 1e-10: the peer's clamp
 
 

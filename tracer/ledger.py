@@ -53,15 +53,11 @@ class Ledger:
 @torch.no_grad()
 def ledger_of(local: LocalReplacement) -> Ledger:
     """The ledger of a prompt's local replacement model."""
-    features, n_active = local.features, len(local.features)
+    features = local.features
     constants, columns, finals = [], [], []
     for constant, layer, read_LPD, final_PD in _runs(local):
-        effect_A = features.activation_A.new_zeros(n_active)
-        above = features.layer_A >= layer
-        read_AD = read_LPD[features.layer_A[above] - layer, features.position_A[above]]
-        effect_A[above] = (read_AD * features.encoder_AD[above]).sum(-1)
         constants.append(constant)
-        columns.append(effect_A)
+        columns.append(features.read_A(read_LPD, layer))
         finals.append(final_PD)
     constants.append(Constant(BiasIndex.OWN))
     columns.append(features.bias_A)

@@ -4,8 +4,9 @@ On the prompt it was made for, the local replacement model computes what the mod
 dictionary misses) and biases add up to the real output of each MLP, while attention patterns and norm scales are fixed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -17,6 +18,29 @@ from tracer.transcoders import TranscoderSet
 
 Progress = Callable[[int, int, str], None]
 """Told (done, total, what) as work goes on."""
+CHUNK = 2**15  # features whose vectors are laid out at once where all would not fit
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """A vector each for many features: the entry of a table that it shares with others, times a number."""
+
+    table_UD: Tensor
+    entry_A: Tensor
+    scale_A: Tensor | None = None
+    """None: all are 1."""
+
+    def __getitem__(self, rows: Tensor | slice) -> Tensor:
+        vector_RD = self.table_UD[self.entry_A[rows]]
+        return vector_RD if self.scale_A is None else vector_RD * self.scale_A[rows, None]
+
+    @classmethod
+    def together(cls, parts: Sequence["Vectors"]) -> "Vectors":
+        """Those of all parts, one after the other."""
+        starts = accumulate((len(part.table_UD) for part in parts), initial=0)
+        entry_A = torch.cat([part.entry_A + start for part, start in zip(parts, starts, strict=False)])
+        scales = [part.scale_A for part in parts if part.scale_A is not None]
+        return cls(torch.cat([part.table_UD for part in parts]), entry_A, torch.cat(scales) if scales else None)
 
 
 @dataclass(frozen=True)
@@ -28,10 +52,23 @@ class Features:
     index_A: Tensor
     """Entry in the dictionary of its layer."""
     activation_A: Tensor
-    encoder_AD: Tensor
-    """What each reads, in the space of the dictionary's inputs."""
     bias_A: Tensor
     """Encoder bias of each."""
+    encoder: Vectors
+    """What each reads, in the space of the dictionary's inputs."""
+
+    @property
+    def encoder_AD(self) -> Tensor:
+        """The encoder vectors of all; large on long prompts."""
+        return self.encoder[:]
+
+    def read_A(self, read_LPD: Tensor, first_layer: int = 0) -> Tensor:
+        """(A,) what each reads of these inputs of the layers from the first on, without its bias; below it, zero."""
+        value_A = torch.zeros_like(self.activation_A)
+        for rows in (self.layer_A >= first_layer).nonzero()[:, 0].split(CHUNK):
+            read_RD = read_LPD[self.layer_A[rows] - first_layer, self.position_A[rows]]
+            value_A[rows] = (read_RD * self.encoder[rows]).sum(-1)
+        return value_A
 
     def __len__(self) -> int:
         return len(self.layer_A)
@@ -43,8 +80,11 @@ class Writes:
 
     row_W: Tensor
     """Which feature, as a row of `Features`."""
-    vector_WD: Tensor
+    vectors: Vectors
     """Decoder vector times activation, in the space of the dictionary's outputs."""
+
+    def __len__(self) -> int:
+        return len(self.row_W)
 
 
 @dataclass(frozen=True)
@@ -80,14 +120,16 @@ class LocalReplacement:
         """All that is written into MLP outputs on this prompt, without the linear bypass."""
         written_LPD = self.base_LPD + self.error_LPD
         for layer, writes in enumerate(self.writes):
-            written_LPD[layer].index_add_(0, self.features.position_A[writes.row_W], writes.vector_WD)
+            for part_W in torch.arange(len(writes), device=writes.row_W.device).split(CHUNK):
+                position_W = self.features.position_A[writes.row_W[part_W]]
+                written_LPD[layer].index_add_(0, position_W, writes.vectors[part_W])
         return written_LPD
 
     def contribution_LPD(self, row: int) -> Tensor:
         """What one active feature writes into MLP outputs."""
         added_LPD = torch.zeros_like(self.base_LPD)
         for layer, writes in enumerate(self.writes):
-            added_LPD[layer, self.features.position_A[row]] = writes.vector_WD[writes.row_W == row].sum(0)
+            added_LPD[layer, self.features.position_A[row]] = writes.vectors[writes.row_W == row].sum(0)
         return added_LPD
 
 
@@ -126,7 +168,8 @@ class ReplacementModel:
         _check_finite(adapter, forward)
         read_LPD = adapter.read_LPD(forward, transcoders.read_hook)
         skips = [_moved(transcoders.skip_DD(layer), read_LPD) for layer in range(adapter.n_layers)]
-        frozen = adapter.freeze(forward, transcoders.read_hook, transcoders.write_hook, skips)
+        frozen = adapter.freeze(forward, transcoders.read_hook, transcoders.write_hook, skips, reuse=True)
+        forward = replace(forward, pattern_LHPP=forward.pattern_LHPP[:, :, :0, :0])  # they are the frozen ones now
         features = _encode(transcoders, read_LPD, 0 if keep_first_position else 1, progress)
         writes = _decode(transcoders, features)
         target_LPD = adapter.written_LPD(forward, transcoders.write_hook) - _bypass(read_LPD, skips)
@@ -141,30 +184,33 @@ class ReplacementModel:
 
 def _encode(transcoders: TranscoderSet, read_LPD: Tensor, first: int, progress: Progress | None) -> Features:
     found: list[tuple[Tensor, ...]] = []
+    encoders = []
     for layer, read_PD in enumerate(read_LPD):
         value_PF = transcoders.activations(layer, read_PD)
         value_PF[:first] = 0
         position_A, index_A = value_PF.nonzero(as_tuple=True)
-        encoder_AD = transcoders.encoder_rows(layer, index_A).to(read_PD)
+        index_U, entry_A = index_A.unique(return_inverse=True)
+        encoders.append(Vectors(transcoders.encoder_rows(layer, index_U).to(read_PD), entry_A))
         bias_A = transcoders.layers[layer].encoder_bias.read().to(read_PD)[index_A]
         layer_A = torch.full_like(index_A, layer)
-        found.append((layer_A, position_A, index_A, value_PF[position_A, index_A], encoder_AD, bias_A))
+        found.append((layer_A, position_A, index_A, value_PF[position_A, index_A], bias_A))
         if progress:
             progress(layer + 1, len(read_LPD), "layers encoded")
-    return Features(*(torch.cat(column) for column in zip(*found, strict=True)))
+    columns = (torch.cat(column) for column in zip(*found, strict=True))
+    return Features(*columns, encoder=Vectors.together(encoders))
 
 
 def _decode(transcoders: TranscoderSet, features: Features) -> tuple[Writes, ...]:
     rows: list[list[Tensor]] = [[] for _ in range(transcoders.n_layers)]
-    vectors: list[list[Tensor]] = [[] for _ in range(transcoders.n_layers)]
+    vectors: list[list[Vectors]] = [[] for _ in range(transcoders.n_layers)]
     for layer in range(transcoders.n_layers):
         row_A = (features.layer_A == layer).nonzero()[:, 0]
-        decoder_AnD = transcoders.decoder_rows(layer, features.index_A[row_A]).to(features.encoder_AD)
-        scaled_AnD = decoder_AnD * features.activation_A[row_A, None, None]
-        for step in range(scaled_AnD.shape[1]):
+        index_U, entry_A = features.index_A[row_A].unique(return_inverse=True)
+        decoder_UnD = transcoders.decoder_rows(layer, index_U).to(features.encoder.table_UD)
+        for step, table_UD in enumerate(decoder_UnD.unbind(1)):
             rows[layer + step].append(row_A)
-            vectors[layer + step].append(scaled_AnD[:, step])
-    return tuple(Writes(torch.cat(r), torch.cat(v)) for r, v in zip(rows, vectors, strict=True))
+            vectors[layer + step].append(Vectors(table_UD, entry_A, features.activation_A[row_A]))
+    return tuple(Writes(torch.cat(r), Vectors.together(v)) for r, v in zip(rows, vectors, strict=True))
 
 
 def _bypass(read_LPD: Tensor, skips: list[Tensor | None]) -> Tensor:

@@ -4,11 +4,13 @@ The outputs come first. Then either every active feature, or in turns the featur
 outputs by the rows known so far.
 """
 
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tracer.config import TraceConfig
 from tracer.effects import DirectEffects, Targets
@@ -16,6 +18,9 @@ from tracer.influence import influence, start_weights
 from tracer.ledger import Ledger
 from tracer.replacement import LocalReplacement, Progress
 from tracer.targets import OutputTargets
+
+EDGE_SIZE = 12  # bytes: source, target, effect
+EDGE_BYTES = 2**31  # of edges that are kept by default; past it each target keeps the largest
 
 
 @dataclass
@@ -25,24 +30,44 @@ class FoundEdges:
     n_features: int
     n_nodes: int
     """Sources and outputs."""
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)
+    most: int | None = None
+    """Of the edges into one target so many are kept, the largest by size; None: all."""
+    on_disk: bool = False
+    """Whether they wait in temporary files and not in memory."""
 
-    def add(self, target_B: np.ndarray, effect_BS: np.ndarray) -> None:
+    def __post_init__(self) -> None:
+        self.sum_N, self.size_N = np.zeros(self.n_nodes), np.zeros(self.n_nodes)
+        self.left_out_N, self.left_out_size_N = np.zeros(self.n_nodes), np.zeros(self.n_nodes)
+        self._columns = tuple(_Column(kind, self.on_disk) for kind in (np.int32, np.int32, np.float32))
+
+    def add(self, target_B: np.ndarray, effect_BS: Tensor) -> None:
         """Take the effects of all sources on these targets; zeros are no edges."""
-        row, source = np.nonzero(effect_BS)
-        self.parts.append((source.astype(np.int32), target_B[row].astype(np.int32), effect_BS[row, source]))
+        self.sum_N[target_B] = effect_BS.sum(1, dtype=torch.float64).cpu().numpy()
+        self.size_N[target_B] = effect_BS.abs().sum(1, dtype=torch.float64).cpu().numpy()
+        if self.most is None or effect_BS.shape[1] <= self.most:
+            effect = effect_BS.float().cpu().numpy()
+            row, source = np.nonzero(effect)
+            effect = effect[row, source]
+        else:
+            source_BE = effect_BS.abs().topk(self.most, sorted=False).indices.sort(1).values
+            effect_BE = effect_BS.gather(1, source_BE)
+            wide_BE = effect_BE.double().cpu().numpy()
+            self.left_out_N[target_B] = self.sum_N[target_B] - wide_BE.sum(1)
+            self.left_out_size_N[target_B] = np.maximum(self.size_N[target_B] - np.abs(wide_BE).sum(1), 0)
+            effect = effect_BE.float().cpu().numpy()
+            row, place = np.nonzero(effect)
+            source, effect = source_BE.cpu().numpy()[row, place], effect[row, place]
+        for column, values in zip(self._columns, (source, target_B[row], effect), strict=True):
+            column.extend(values)
 
     def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Source, target, effect of all edges so far."""
-        source, target, effect = (np.concatenate(column) for column in zip(*self.parts, strict=True))
-        self.parts = [(source, target, effect)]
+        source, target, effect = (column.values() for column in self._columns)
         return source, target, effect
 
     def sums(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sum of all effects into each target, and of their sizes; zero where none was traced."""
-        _, target, effect = self.columns()
-        effect, n = effect.astype(np.float64), self.n_nodes
-        return np.bincount(target, effect, minlength=n), np.bincount(target, np.abs(effect), minlength=n)
+        """Sum of all effects into each target, and of their sizes, kept or not; zero where none was traced."""
+        return self.sum_N, self.size_N
 
     def among(self, selected_A: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The edges between nodes of the graph, where only these features became nodes, in rows of the graph."""
@@ -52,6 +77,29 @@ class FoundEdges:
         source, target, effect = self.columns()
         inside = row[source] >= 0
         return row[source[inside]], row[target[inside]], effect[inside]
+
+
+class _Column:
+    """Numbers of one kind that come piece by piece; in memory, or in a temporary file that goes with them."""
+
+    def __init__(self, kind: type, on_disk: bool):
+        self.kind, self.parts, self.n = kind, [], 0
+        self.file = tempfile.TemporaryFile(prefix="throughline-edges-") if on_disk else None  # noqa: SIM115  lives on
+
+    def extend(self, values: np.ndarray) -> None:
+        values = values.astype(self.kind, copy=False)
+        self.n += len(values)
+        if self.file is None:
+            self.parts.append(values)
+        else:
+            values.tofile(self.file)
+
+    def values(self) -> np.ndarray:
+        if self.file is not None and self.n:
+            self.file.flush()
+            return np.memmap(self.file, self.kind, "r", shape=(self.n,))
+        self.parts = [np.concatenate([np.empty(0, self.kind), *self.parts])]
+        return self.parts[0]
 
 
 def trace_rows(
@@ -67,10 +115,12 @@ def trace_rows(
         ledger: The constants that are sources too.
     """
     effects = DirectEffects(local, config.batch_size, ledger)
-    found = FoundEdges(effects.n_features, effects.n_sources + len(outputs))
+    n_nodes = effects.n_sources + len(outputs)
     reach_A, start_T = outputs.reach_A(local).cpu().numpy(), outputs.feature_T.cpu().numpy()
     n_reach = int(reach_A.sum())
     n_wanted = max(min(config.max_feature_nodes, n_reach), len(start_T))
+    most = edges_kept(effects.n_sources, n_wanted + len(outputs))
+    found = FoundEdges(effects.n_features, n_nodes, most, config.offload == "disk")
     for target_B, effect_BS in _rows(effects, effects.of_outputs(outputs.vector_KD, outputs.position_K, outputs.own_K)):
         found.add(effects.n_sources + target_B, effect_BS)
     weight_N = np.zeros(effects.n_sources + len(outputs))
@@ -93,9 +143,19 @@ def trace_rows(
     return found, np.flatnonzero(done_A)
 
 
-def _rows(effects: DirectEffects, targets: Targets) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _rows(effects: DirectEffects, targets: Targets) -> Iterator[tuple[np.ndarray, Tensor]]:
     for target_B, effect_BS in effects.rows(targets) if len(targets) else ():
-        yield target_B.cpu().numpy(), effect_BS.float().cpu().numpy()
+        yield target_B.cpu().numpy(), effect_BS
+
+
+def edges_kept(n_sources: int, n_targets: int) -> int | None:
+    """How many edges into each target are kept so that all of them fit EDGE_BYTES; None: all.
+
+    >>> edges_kept(5_000, 4_500), edges_kept(1_000_000, 1_000)
+    (None, 178956)
+    """
+    most = EDGE_BYTES // (EDGE_SIZE * max(n_targets, 1))
+    return None if n_sources <= most else most
 
 
 def _most_influential(
@@ -104,6 +164,6 @@ def _most_influential(
     """The features to trace next: of those not traced yet the ones with most influence by the rows known so far."""
     if everything:
         return np.flatnonzero(open_A)
-    influence_A = influence(*found.columns(), weight_N)[: len(open_A)]
+    influence_A = influence(*found.columns(), weight_N, found.size_N)[: len(open_A)]
     order = np.argsort(-influence_A, kind="stable")
     return np.sort(order[open_A[order]][:n])

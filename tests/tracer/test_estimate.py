@@ -1,0 +1,59 @@
+"""Estimates: the formula counts what is done, grows as it should, and what does not fit is refused with what would."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tracer
+from tests.tracer.small import D_MODEL, N_FEATURES, N_LAYERS, N_VOCAB, Dictionary, write_dictionary, write_model
+from tracer.errors import SettingError
+from tracer.estimate import Sizes, check_fits, estimate, sizes_of
+
+GEMMA = Sizes(26, 2304, 8, 4, 256, 256_000, 2_600_000_000, 16_384, False, n_tokens=100, n_traced=7500)
+
+
+@given(
+    n_tokens=st.integers(1, 10_000), n_traced=st.integers(1, 100_000), field=st.sampled_from(["n_tokens", "n_traced"])
+)
+def test_more_work_never_takes_less(n_tokens, n_traced, field):
+    sizes = replace(GEMMA, n_tokens=n_tokens, n_traced=n_traced)
+    less, more = estimate(sizes), estimate(replace(sizes, **{field: 2 * getattr(sizes, field)}))
+    assert more.flop >= less.flop
+    assert more.memory_bytes >= less.memory_bytes
+
+
+def test_one_hop_at_a_time_by_hand():
+    """One token, one layer, one feature: forward and encoder, half a hop at half a position, one meeting."""
+    sizes = Sizes(1, 2, 1, 1, 3, 5, 7, 11, False, n_tokens=1, n_traced=1, active=1)
+    hop = 2 * 0.5 * 2 * 2 * 3 + 2 * 0.25 * 3
+    assert estimate(sizes).flop == 0.5 * hop + 2 / 2 + 2 * 7 + 4 * 11 * 2
+
+
+@given(free_gb=st.floats(0.5, 1000))
+def test_the_prompt_that_would_fit_fits_and_one_token_more_does_not(free_gb):
+    sizes = replace(GEMMA, n_tokens=1_000_000)
+    with pytest.raises(SettingError, match=r"1,000,000 tokens and 7,500 features would take about") as told:
+        check_fits(sizes, free_gb * 1e9)
+    if "No prompt fits" in str(told.value):
+        fits = 0
+    else:
+        fits = int(str(told.value).split("Shorten the prompt to ")[1].split(" ")[0].replace(",", ""))
+        assert check_fits(replace(sizes, n_tokens=fits), free_gb * 1e9).memory_bytes <= free_gb * 1e9
+    with pytest.raises(SettingError):
+        check_fits(replace(sizes, n_tokens=fits + 1), free_gb * 1e9)
+
+
+def test_sizes_are_those_of_model_and_dictionary(tmp_path):
+    folders = write_model(tmp_path / "m", "llama"), write_dictionary(tmp_path / "clt", Dictionary(cross_layer=True))
+    model = tracer.load(*folders, dtype="float64")
+    sizes = sizes_of(model.adapter, model.transcoders, 7, 50, 16)
+    assert (sizes.n_layers, sizes.d_model, sizes.n_heads, sizes.n_kv_heads, sizes.d_head) == (
+        N_LAYERS,
+        D_MODEL,
+        4,
+        2,
+        12,
+    )
+    assert (sizes.d_vocab, sizes.n_features, sizes.cross_layer, sizes.number_bytes) == (N_VOCAB, N_FEATURES, True, 8)

@@ -1,0 +1,140 @@
+"""estimate: what a trace will take in arithmetic and memory, before any work is done.
+
+With N tokens, T traced features, A active features in all, and of the model L layers, width D, H heads and K key/value
+heads of E dimensions, a dictionary of F features a layer, numbers of b bytes:
+
+    one hop       hop(n)  = 2 n D (H + K) E + 2 n^2 H E      output and value products, pattern product, n positions
+    rows          T ((L / 2) hop(N / 2) + 2 D A / 4)         half the layers and half the positions lie below a row
+    forward       2 N (weights) + 4 N L F D                  the model once, and the encoders
+    memory        b (L H N^2 + 9 L N D + N V + 3 N F)        patterns, streams, logits, one encoder's values
+                  + b D min(A, L F) (1 + writes)             encoder and decoder rows; a CLT writes to (L + 1) / 2
+                  + 100 A (writes)                           what is known of each feature, and of what it writes where
+                  + rows under way + edges                   both have a limit of their own: effects.BATCH_BYTES and
+                                                             effects.WRITE_BYTES, rows.EDGE_BYTES
+
+Rows of the outputs and biases are few and not counted. Weights that are loaded already are not counted either.
+`python -m bench.tracer --scaling` compares this with measurements.
+"""
+
+from dataclasses import dataclass, replace
+
+from tracer.adapter import Adapter
+from tracer.effects import BATCH_BYTES, WRITE_BYTES
+from tracer.errors import SettingError
+from tracer.rows import EDGE_BYTES, EDGE_SIZE
+from tracer.transcoders import TranscoderSet
+
+ACTIVE = 40  # features a layer and token, where it is not known yet: what published dictionaries have, more or less
+ALLOCATOR = 1.15  # memory that is taken over what is used
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the cost of a trace depends on."""
+
+    n_layers: int
+    d_model: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_vocab: int
+    n_weights: int
+    """Of the model."""
+    n_features: int
+    """Of the dictionary, by layer."""
+    cross_layer: bool
+    n_tokens: int
+    n_traced: int
+    """Features whose rows are computed."""
+    batch_size: int = 256
+    number_bytes: int = 4
+    active: float = ACTIVE
+    """Active features by layer and token."""
+
+    @property
+    def n_active(self) -> int:
+        """Active features in all."""
+        return round(self.active * self.n_layers * self.n_tokens)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a trace takes."""
+
+    flop: float
+    """Floating point operations."""
+    memory_bytes: float
+    """At most at once, beside the weights of the model."""
+
+    def seconds(self, flop_per_s: float) -> float:
+        """Time at this rate of the machine's matrix products."""
+        return self.flop / flop_per_s
+
+
+def estimate(sizes: Sizes) -> Estimate:
+    """What a trace of this size takes; the module has the formula.
+
+    >>> tiny = Sizes(12, 512, 8, 4, 64, 8192, 50_000_000, 8192, False, n_tokens=10, n_traced=1000)
+    >>> round(estimate(tiny).flop / 1e9), round(estimate(replace(tiny, n_tokens=20)).flop / 1e9)
+    (30, 60)
+    """
+    n, s, active = sizes.n_tokens, sizes, sizes.n_active
+    traced = min(s.n_traced, active)
+    reach = n / 2
+    hop = 2 * reach * s.d_model * (s.n_heads + s.n_kv_heads) * s.d_head + 2 * reach**2 * s.n_heads * s.d_head
+    flop = traced * (s.n_layers / 2 * hop + s.d_model * active / 2)
+    flop += 2 * n * s.n_weights + 4 * n * s.n_layers * s.n_features * s.d_model
+    writes = (s.n_layers + 1) / 2 if s.cross_layer else 1
+    n_sources = active + (s.n_layers + 1) * n
+    numbers = s.n_layers * s.n_heads * n**2 + 9 * s.n_layers * n * s.d_model + n * s.d_vocab + 3 * n * s.n_features
+    numbers += s.d_model * min(active, s.n_layers * s.n_features) * (1 + writes)
+    row = s.number_bytes * (n * (2 * s.d_model + 3 * s.n_heads * s.d_head + s.n_kv_heads * s.d_head))
+    under_way = min(BATCH_BYTES, s.batch_size * row) + min(WRITE_BYTES, s.number_bytes * s.d_model * active * writes)
+    batch = max(1, min(s.batch_size, BATCH_BYTES // row)) * n_sources * s.number_bytes * 3
+    edges = min(EDGE_BYTES, traced * n_sources * EDGE_SIZE / 2) * 2  # once more while they are put together
+    memory = s.number_bytes * numbers + 100 * active * writes + under_way + batch + edges
+    return Estimate(flop, ALLOCATOR * memory)
+
+
+def sizes_of(
+    adapter: Adapter, transcoders: TranscoderSet, n_tokens: int, max_feature_nodes: int, batch_size: int
+) -> Sizes:
+    """The sizes of one trace."""
+    return Sizes(
+        n_layers=adapter.n_layers,
+        d_model=adapter.d_model,
+        n_heads=adapter.n_heads,
+        n_kv_heads=adapter.n_kv_heads,
+        d_head=adapter.d_head,
+        d_vocab=len(adapter.unembed_VD),
+        n_weights=sum(weight.numel() for weight in adapter.model.parameters()),
+        n_features=max(layer.n_features for layer in transcoders.layers),
+        cross_layer=transcoders.cross_layer,
+        n_tokens=n_tokens,
+        n_traced=max_feature_nodes,
+        batch_size=batch_size,
+        number_bytes=adapter.dtype.itemsize,
+    )
+
+
+def check_fits(sizes: Sizes, free_bytes: float) -> Estimate:
+    """The estimate of a trace that fits into this memory.
+
+    Raises:
+        SettingError: It does not; the message names the longest prompt that would.
+    """
+    needed = estimate(sizes)
+    if needed.memory_bytes <= free_bytes:
+        return needed
+    fits, too_long = 0, sizes.n_tokens
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        if estimate(replace(sizes, n_tokens=middle)).memory_bytes <= free_bytes:
+            fits = middle
+        else:
+            too_long = middle
+    remedy = f"Shorten the prompt to {fits:,} tokens" if fits else "No prompt fits: free memory"
+    raise SettingError(
+        f"{sizes.n_tokens:,} tokens and {sizes.n_traced:,} features would take about {needed.memory_bytes / 1e9:.1f} "
+        f"GB; {free_bytes / 1e9:.1f} GB are free. {remedy}, or use a machine with more."
+    )
