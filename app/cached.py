@@ -107,9 +107,9 @@ def circuits(pattern: str, versions: tuple[tuple[str, str], ...], everywhere: bo
     return Answer([circuit.as_row() for circuit in found], 1000 * (time.perf_counter() - began))
 
 
-def circuits_as_cypher(pattern: str) -> str:
-    """The same question in Cypher."""
-    return cypher_behind(pattern, roles())
+def circuits_as_cypher(pattern: str, sign: str, links: Sequence[int]) -> str:
+    """The same question in Cypher, with so many links an arrow."""
+    return cypher_behind(pattern, roles(), sign, links)
 
 
 @st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)

@@ -268,7 +268,8 @@ def circuits(
         ]
         why = "" if found else why_nothing(pattern, store, library, graphs, known_roles)
     bound = {role: sorted({circuit.binding[role] for circuit in found}) for role in (found[0].binding if found else ())}
-    print_circuits(found, cypher_behind(pattern, known_roles | bound, sign) if found else "", format, told, why)
+    text = cypher_behind(pattern, known_roles | bound, sign, found[0].links) if found else ""
+    print_circuits(found, text, format, told, why)
 
 
 @cli.command

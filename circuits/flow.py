@@ -88,10 +88,14 @@ def parted_flow(
 
 
 def parts_of(
-    inputs: Inputs, all_inputs: Inputs, groups: Sequence[np.ndarray], ways: Sequence[Way] | None = None
+    inputs: Inputs,
+    all_inputs: Inputs,
+    groups: Sequence[np.ndarray],
+    ways: Sequence[Way] | None = None,
+    whole: float | None = None,
 ) -> Flow:
-    """`parted_flow` on edges that are arranged already, those that may be used and all there are."""
-    whole = _sum(inputs, groups, ways)
+    """`parted_flow` on edges that are arranged already: those that may be used, and all; `whole` if it is known."""
+    whole = _sum(inputs, groups, ways) if whole is None else whole
     balance = _sum(inputs, groups, ways, signed=True)  # a path counts as negative where its effects multiply so
     positive, negative = (max(0.0, (whole + part) / 2) for part in (balance, -balance))
     positive, negative = (0.0 if part < ROUNDING * whole else part for part in (positive, negative))
@@ -136,12 +140,17 @@ def chance_of_meeting(inputs: Inputs, meets: np.ndarray, gain: np.ndarray, signe
     Returns:
         Of the same shape. One pass over the edges, by sparse products in the order of layers.
     """
-    weight_E = np.copysign(inputs.share, inputs.effect) if signed else inputs.share
+    if meets.ndim == 2 and meets.shape[1] == 1:
+        return chance_of_meeting(inputs, meets[:, 0], gain[:, 0], signed)[:, None]
+    weight_E = inputs.signed_share if signed else inputs.share
     chance = np.zeros(meets.shape)
     carried = np.where(meets, gain, 0.0)
-    for node, edges, start in inputs.layers():
-        share = csr_array((weight_E[edges], inputs.source[edges], start), shape=(len(node), inputs.n_nodes))
-        chance[node] = share @ carried
+    for node, edges, start in inputs.layers:
+        if meets.ndim == 1:  # sums in place: a matrix a layer costs more than the sums
+            chance[node] = np.add.reduceat(weight_E[edges] * carried[inputs.source[edges]], start[:-1])
+        else:
+            share = csr_array((weight_E[edges], inputs.source[edges], start), shape=(len(node), inputs.n_nodes))
+            chance[node] = share @ carried
         carried[node] = np.where(meets[node], gain[node], chance[node])
     return chance
 

@@ -1,7 +1,7 @@
 """The edges of a graph, grouped by target and ordered by layer: what every pass over a graph reads."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -10,6 +10,7 @@ from tracer.errors import SettingError
 from tracer.graph import AttributionGraph
 
 SIGNS = ("any", "positive")
+MOST_KEPT = 5_000_000  # edges that stay arranged for the next question: about 150 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,9 @@ class Inputs:
             return cls.of_edges(graph, np.flatnonzero(chosen))
         kept = _KEPT.setdefault(graph, {})
         if sign not in kept:
+            if sum(len(each.source) for every in _KEPT.values() for each in every.values()) > MOST_KEPT:
+                _KEPT.clear()
+                kept = _KEPT.setdefault(graph, {})
             chosen = np.flatnonzero(edges.effect > 0) if sign == "positive" else np.arange(len(edges))
             kept[sign] = cls.of_edges(graph, chosen)
         return kept[sign]
@@ -79,11 +83,19 @@ class Inputs:
         """(E,) node that each edge goes to."""
         return np.repeat(self.node, np.diff(self.start))
 
-    def layers(self) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
+    @cached_property
+    def layers(self) -> tuple[tuple[np.ndarray, slice, np.ndarray], ...]:
         """Layer by layer from below: the nodes, the slice of their edges, where the edges of each node start in it."""
+        layers = []
         for first, last in zip(self.layer_start[:-1], self.layer_start[1:], strict=True):
             edges = slice(int(self.start[first]), int(self.start[last]))
-            yield self.node[first:last], edges, self.start[first : last + 1] - edges.start
+            layers.append((self.node[first:last], edges, self.start[first : last + 1] - edges.start))
+        return tuple(layers)
+
+    @cached_property
+    def signed_share(self) -> np.ndarray:
+        """(E,) share with the sign of the effect."""
+        return np.copysign(self.share, self.effect)
 
     def edges_into(self, node: int) -> slice:
         """Where the edges into this node stand."""

@@ -145,6 +145,19 @@ class _Search:
         return self.sources[node, state]
 
 
+def links_between(path: Path, groups: Sequence[np.ndarray]) -> tuple[int, ...]:
+    """How many edges of a path lie between each two waypoints, up to the first node met on the way back."""
+    links, since = [], 0
+    for row in path.rows[-2::-1]:
+        since += 1
+        if row in groups[-2 - len(links)]:
+            links.append(since)
+            since = 0
+            if len(links) == len(groups) - 1:
+                break
+    return tuple(reversed(links))
+
+
 def _unlinked(walk: tuple) -> list[int]:
     edges = []
     while walk:

@@ -104,6 +104,16 @@ class Choice:
                 return self.terms[0] if self._expression.search(label) else None
         return None
 
+    @cached_property
+    def needle(self) -> str:
+        """A text that each fitting label holds, both without case; empty where there is none: quick to look for."""
+        match self.how:
+            case How.WORDS | How.EXACT:
+                return self.terms[0].casefold()
+            case How.GLOB:
+                return max(re.split(r"[*?\\]", self.terms[0]), key=len).casefold()
+        return ""
+
     def is_of(self, source_set: str) -> bool:
         """Whether a feature of this dictionary can be meant; `clt-hp` also means a `clt-hp` of anybody."""
         ours, theirs = self.source_set.casefold(), source_set.casefold()
@@ -468,9 +478,14 @@ def _terms_of_choice(choice: Choice, graph: AttributionGraph) -> np.ndarray:
         if choice.position >= 0:
             found &= nodes["position"] == choice.position
         return np.where(found & choice.is_of(graph.metadata.source_set), 0, NO_TERM)
-    texts, text_N = texts_of(graph)
+    texts, text_N, keys = texts_of(graph)
     place: dict[str | None, int] = {term: at for at, term in enumerate(choice.terms)} | {None: NO_TERM}
-    return np.array([place[choice.term_of(kind, label)] for kind, label in texts], np.int64)[text_N]
+    needle = choice.needle
+    term_T = np.full(len(texts), NO_TERM)
+    for at, key in enumerate(keys):
+        if needle in key:
+            term_T[at] = place[choice.term_of(*texts[at])]
+    return term_T[text_N]
 
 
 def _filtered_nodes(waypoint: Waypoint, graph: AttributionGraph) -> np.ndarray | None:
@@ -494,16 +509,18 @@ def _filtered_nodes(waypoint: Waypoint, graph: AttributionGraph) -> np.ndarray |
     return passes_N
 
 
-_TEXTS: WeakKeyDictionary[AttributionGraph, tuple[list[tuple[str, str]], np.ndarray]] = WeakKeyDictionary()
+Texts = tuple[list[tuple[str, str]], np.ndarray, list[str]]
+_TEXTS: WeakKeyDictionary[AttributionGraph, Texts] = WeakKeyDictionary()  # as long as the graph lives
 
 
-def texts_of(graph: AttributionGraph) -> tuple[list[tuple[str, str]], np.ndarray]:
-    """The different (kind, label) of a graph, and (N,) which of them each node has; labels repeat, most are empty."""
+def texts_of(graph: AttributionGraph) -> Texts:
+    """The different (kind, label) of a graph, (N,) which of them each node has, and each label without case and extra
+    blanks; labels repeat, most are empty."""
     if graph not in _TEXTS:
         texts: dict[tuple[str, str], int] = {}
         columns = (graph.nodes[name].to_numpy(object) for name in ("kind", "label"))
         text_N = np.array([texts.setdefault(text, len(texts)) for text in zip(*columns, strict=True)], np.int64)
-        _TEXTS[graph] = list(texts), text_N
+        _TEXTS[graph] = list(texts), text_N, [plain(label).casefold() for _, label in texts]
     return _TEXTS[graph]
 
 

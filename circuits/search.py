@@ -8,7 +8,7 @@ import numpy as np
 
 from circuits.flow import Flow, chance_by_way, parts_of
 from circuits.inputs import Inputs, check_sign
-from circuits.paths import Path, check_limits, paths_through
+from circuits.paths import Path, check_limits, links_between, paths_through
 from circuits.pattern import NO_TERM, Pattern, match_terms
 from circuits.walks import Way
 from tracer.errors import PatternError
@@ -53,6 +53,8 @@ class Circuit:
     """The bindings that come next, with their flow."""
     parts: Flow = Flow(0.0, 0.0, 0.0)  # noqa: RUF009 - frozen
     """The flow by sign, and as share of what comes into the last waypoint's nodes."""
+    links: tuple[int, ...] = ()
+    """Edges between each two waypoints on the strongest path; empty without paths."""
 
     def as_row(self) -> dict[str, Any]:
         """The circuit as plain data, ready for JSON."""
@@ -65,6 +67,7 @@ class Circuit:
             "negative": self.parts.negative,
             "share": self.parts.share,
             "binding": self.binding,
+            "links": list(self.links),
             "alternatives": [{"binding": binding, "flow": flow} for binding, flow in self.alternatives],
             "paths": [self._path_row(path) for path in self.paths],
         }
@@ -127,8 +130,9 @@ def find_circuit(
     groups = [_rows_of(pattern, terms_N, place, binding) for place in range(len(pattern))]
     paths = paths_through(inputs, groups, k, min_hops, max_hops, pattern.ways) if k else []
     about, nodes, alternatives = graph.metadata, _nodes(graph, paths), ranked[1 : N_ALTERNATIVES + 1]
-    parts = parts_of(inputs, Inputs.of(graph), groups, pattern.ways)
-    return Circuit(graph.graph_id, about.slug, about.prompt, flow, paths, nodes, binding, alternatives, parts)
+    parts = parts_of(inputs, Inputs.of(graph), groups, pattern.ways, flow)
+    links = links_between(paths[0], groups) if paths else ()
+    return Circuit(graph.graph_id, about.slug, about.prompt, flow, paths, nodes, binding, alternatives, parts, links)
 
 
 def check_ways(pattern: Pattern, sign: str) -> None:

@@ -165,8 +165,8 @@ def merged_weights(graph: AttributionGraph, groups: Sequence[np.ndarray]) -> np.
     at = np.concatenate([np.asarray(group, np.int64) for group in groups])
     column = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     member_NG = csr_array((np.ones(len(at)), (at, column)), shape=(n, len(groups)))
-    from_groups_NG = (signed_NN @ member_NG).toarray()
-    size_NG, size_N = (abs(signed_NN) @ member_NG).toarray(), abs(signed_NN).sum(axis=1)
+    from_groups_NG = csr_array(signed_NN @ member_NG).toarray()
+    size_NG, size_N = csr_array(abs(signed_NN) @ member_NG).toarray(), abs(signed_NN).sum(axis=1)
     merged_GG = np.zeros((len(groups), len(groups)))
     for target, rows in enumerate(groups):
         outside = size_N[rows] - size_NG[rows, target]

@@ -111,6 +111,11 @@ class Walks:
                 next_SBN[number, odd] = steps_TM[through_N, met_N.astype(np.intp)]
         return next_SBN
 
+    @cached_property
+    def _place_SBN(self) -> np.ndarray:
+        """`next_SBN` as places in a flat (S, N)."""
+        return self.next_SBN * self.inputs.n_nodes + np.arange(self.inputs.n_nodes)
+
     def completions(self, best: bool, signed: bool = False, end_N: np.ndarray | None = None) -> np.ndarray:
         """(S, N) what becomes of a walk that stands at each node in each state.
 
@@ -120,14 +125,16 @@ class Walks:
             end_N: What arriving at each node is worth; 1 if not given.
         """
         inputs, add = self.inputs, np.maximum if best else np.add
-        weight_E = np.copysign(inputs.share, inputs.effect) if signed else inputs.share
+        weight_E = inputs.signed_share if signed else inputs.share
         value_SN = np.zeros((len(self.states), inputs.n_nodes))
         value_SN[END] = 1.0 if end_N is None else end_N
-        worth_SBN = np.take_along_axis(value_SN[:, None, :], self.next_SBN, axis=0)
-        for node, edges, start in inputs.layers():
-            worth_SE = worth_SBN[2:, self.odd_E[edges].astype(np.intp), inputs.source[edges]]
-            value_SN[2:, node] = add.reduceat(weight_E[edges] * worth_SE, start[:-1], axis=1)
-            worth_SBN[:, :, node] = np.take_along_axis(value_SN[:, None, node], self.next_SBN[:, :, node], axis=0)
+        place_SBN = self._place_SBN[2:]
+        worth_SBN = value_SN.take(place_SBN)
+        for node, edges, start in inputs.layers:
+            source = inputs.source[edges]
+            odd_E = self.odd_E[edges].astype(np.intp) if self.signed else 0
+            value_SN[2:, node] = add.reduceat(weight_E[edges] * worth_SBN[:, odd_E, source], start[:-1], axis=1)
+            worth_SBN[:, :, node] = value_SN.take(place_SBN[:, :, node])
         return value_SN
 
     def visits(self, signed: bool = False) -> np.ndarray:
@@ -137,11 +144,11 @@ class Walks:
             signed: A walk with an odd number of negative effects counts as negative.
         """
         inputs = self.inputs
-        weight_E = np.copysign(inputs.share, inputs.effect) if signed else inputs.share
+        weight_E = inputs.signed_share if signed else inputs.share
         visits_SN = np.zeros((len(self.states), inputs.n_nodes))
         visits_SN[self.start, self.ends] = 1.0
         flat = visits_SN.reshape(-1)
-        for node, edges, start in reversed(list(inputs.layers())):
+        for node, edges, start in reversed(inputs.layers):
             source, target = inputs.source[edges], np.repeat(node, np.diff(start))
             for number in range(2, len(self.states)):
                 to_E = self.next_SBN[number, self.odd_E[edges].astype(np.intp), source]

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from circuits.pattern import ABOVE_ALL, KINDS, TEXTS, Choice, How, Pattern, Roles, Waypoint, parse_pattern
 from circuits.walks import Way
@@ -14,16 +15,27 @@ IGNORE_CASE, AS_IT_IS = "(?isuU)", "(?sU)"  # flags of Java's regular expression
 PREFERRED = {"first": NodeKind.TOKEN, "last": NodeKind.LOGIT}
 
 
-def cypher_behind(pattern_text: str, roles: Roles | None = None, sign: str = "any") -> str:
+def cypher_behind(pattern_text: str, roles: Roles | None = None, sign: str = "any", links: Sequence[int] = ()) -> str:
     """The pattern as Cypher with all values filled in, ready to be run.
 
     Each arrow is as many links as it allows; one without an upper limit is its least number, so `->` is one link. On
     the pruned graphs this finds the very paths that `circuits` finds there under these limits, the strongest first.
 
+    Args:
+        roles: The terms of each role.
+        sign: `any`, or `positive` for paths of positive effects alone.
+        links: So many links for each arrow that sets no limit itself: those of the strongest path, so that it is found.
+
     >>> print(cypher_behind("Dallas -> 20/15589 -> Austin").splitlines()[3])
     MATCH (graph:Graph {ready: true}), (n0:Node)-[e1:AFFECTS]->(n1:Node)-[e2:AFFECTS]->(n2:Node),
     """
-    return pattern_cypher(parse_pattern(pattern_text, roles), sign)
+    pattern = parse_pattern(pattern_text, roles)
+    numbers = links or [1] * len(pattern.ways)
+    ways = tuple(
+        replace(way, min_hops=number, max_hops=number) if way.min_hops == 1 and way.max_hops is None else way
+        for way, number in zip(pattern.ways, numbers, strict=True)
+    )
+    return pattern_cypher(replace(pattern, ways=ways), sign)
 
 
 def pattern_cypher(pattern: Pattern, sign: str = "any") -> str:
@@ -49,13 +61,15 @@ def pattern_cypher(pattern: Pattern, sign: str = "any") -> str:
         conditions.append(_condition(waypoint, f"n{place}", end))
     conditions += _same_terms(pattern)
     starts = ["".join(chain), *_feature_starts(pattern)]
-    left_out = "one link an arrow" if all(way.free for way in pattern.ways) else "as many links as each arrow allows"
-    open_ended = any(way.max_hops is None and way.min_hops > 1 for way in pattern.ways)
-    left_out += "; an arrow without an upper limit stands for its least number" if open_ended else ""
+    numbers = [
+        f"{way.min_hops}" if way.max_hops in (None, way.min_hops) else f"{way.min_hops} to {way.max_hops}"
+        for way in pattern.ways
+    ]
+    number = ", ".join(numbers[:-1]) + " and " + numbers[-1] if len(numbers) > 1 else numbers[0]
     roles_note = "" if not pattern.roles else "  (" + ", ".join(f"{{{role}}}" for role in pattern.roles) + " filled in)"
     lines = [
         f"// {' '.join(pattern.text.split())}{roles_note}",
-        f"// The strongest paths in the pruned graphs of the database, with {left_out}.",
+        f"// The strongest paths in the pruned graphs of the database of {number} links, arrow by arrow.",
         "// Longer paths, and what pruning took, count in the flow of `throughline circuits` and not here.",
         "MATCH (graph:Graph {ready: true}), " + ",\n      ".join(starts),
         "WHERE " + "\n  AND ".join(condition for condition in conditions if condition),

@@ -47,7 +47,7 @@ def main() -> None:
     show_summary(answer, len(versions))
     chosen = show_table(answer.rows)
     show_circuit(answer.rows[chosen])
-    show_cypher(question)
+    show_cypher(question, answer.rows[0]["links"])
 
 
 def asked(by_id: dict[str, Any]) -> Question:
@@ -211,9 +211,9 @@ def show_path(row: dict[str, Any]) -> None:
     st.dataframe(edges_frame(row["paths"][rank]), hide_index=True, column_config=columns)
 
 
-def show_cypher(question: Question) -> None:
+def show_cypher(question: Question, links: list[int]) -> None:
     """The same question as a query that one can change."""
-    text = cached.circuits_as_cypher(question.pattern)
+    text = cached.circuits_as_cypher(question.pattern, question.sign, links)
     with st.expander("The same question in Cypher", icon=":material/terminal:"):
         st.caption("On the pruned graphs in the database; it ranks by the strongest path and counts no flow.")
         st.code(text, language="cypher")

@@ -44,19 +44,9 @@ def test_a_circuit_as_a_row_is_json_with_nodes_and_edges_by_name():
     circuit = find_circuit(parse_pattern("{city} -> {region} -> Austin", ROLES), two_cities())
     assert circuit is not None
     row = json.loads(json.dumps(circuit.as_row()))
-    assert list(row) == [
-        "graph_id",
-        "slug",
-        "prompt",
-        "flow",
-        "positive",
-        "negative",
-        "share",
-        "binding",
-        "alternatives",
-        "paths",
-    ]
-    assert row["binding"] == {"city": "Dallas", "region": "Texas"}
+    names = "graph_id slug prompt flow positive negative share binding links alternatives paths"
+    assert list(row) == names.split()
+    assert row["binding"] == {"city": "Dallas", "region": "Texas"} and row["links"] == [1, 1]
     path = row["paths"][0]
     assert path["strength"] == pytest.approx(0.6)
     assert path["nodes"][0] == {

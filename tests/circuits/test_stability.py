@@ -1,6 +1,7 @@
 """Core and contingent parts against single prunings and against paths one by one."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from circuits.stability import stability
 from tests.circuits.small_graphs import AUSTIN, DALLAS, LOGIT, TEXAS, graphs_with_groups, paths_through, rows, strength
 from tracer.influence import prune
 
-GRID = {"node_thresholds": (0.5, 0.9), "edge_thresholds": (0.8, 1.0)}
+GRID: dict[str, Any] = {"node_thresholds": (0.5, 0.9), "edge_thresholds": (0.8, 1.0)}
 
 
 def with_probabilities(graph):

@@ -107,7 +107,7 @@ CYPHER_PATTERNS = [
     '*@pos:"dallas" -> *',
     "error -> *",
     "error@L1 -> @L2- -> Houston",
-    "{word} -> {word}",
+    "{word} -> {word} -> *",
     "set/1/0 -> *",
     "other/1/0 -> *",
     "set/1/0 -> 2_1_3 -> *",
@@ -178,6 +178,16 @@ def test_whatever_stands_in_a_pattern_stays_a_text_in_the_cypher(store, version)
         rows = store.cypher(f"CYPHER {version}\n{cypher_behind(asked)}", max_rows=1000).records
         assert rows and all(row["labels"][0] == name for row in rows), name
         assert store.cypher(cypher_behind(f'"{inner}x" -> *')).records == []
+
+
+def test_the_cypher_behind_has_the_strongest_path_whatever_its_length(filled):
+    store, _, graphs = filled
+    found = [graph.pruned() for graph in graphs]
+    for circuit in find_circuits(parse_pattern("Dallas -> 2_1 -> Austin"), found, min_hops=4):
+        text = cypher_behind("Dallas -> 2_1 -> Austin", links=circuit.links)
+        best = [circuit.nodes[row].node_id for row in circuit.paths[0].rows]
+        assert best in [row["node_ids"] for row in store.cypher(text, max_rows=1000).records]
+        assert sum(circuit.links) == len(best) - 1 >= 4
 
 
 def test_nothing_found_is_explained_with_the_nearest_things(filled):
