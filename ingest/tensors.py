@@ -11,7 +11,7 @@ import math
 import pickletools
 import zipfile
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -52,21 +52,26 @@ def read_tensor_graph(source: Source, provenance: dict[str, Any]) -> Attribution
     Raises:
         GraphFormatError: It is no such file, is damaged, or would call something while it is unpickled.
     """
-    try:
-        with source.open() as packed, zipfile.ZipFile(packed) as archive:
-            saved = _Saved(source.name, archive).value()
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, RecursionError):
-            raise
-        raise _refused(source, f"no archive of tensors ({error})") from None
-    except (ValueError, TypeError, IndexError, AttributeError, OverflowError, MemoryError, RecursionError) as error:
-        raise _refused(source, f"its pickle is broken or holds more than tensors and plain values ({error})") from None
+    with source.open() as packed:
+        saved = _saved(source, packed)
     if not isinstance(saved, dict) or any(name not in saved for name in NEEDED):
         raise _refused(source, f"not the values {', '.join(NEEDED)}")
     try:
         return _graph(source, saved, provenance)
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
         raise _refused(source, f"tensors that do not fit together ({error})") from None
+
+
+def _saved(source: Source, packed: IO[bytes]) -> Any:
+    try:
+        with zipfile.ZipFile(packed) as archive:
+            return _Saved(archive).value()
+    except RecursionError:
+        raise _refused(source, "its pickle is nested too deeply") from None
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
+        raise _refused(source, f"no archive of tensors ({error})") from None
+    except (ValueError, TypeError, IndexError, AttributeError, OverflowError, MemoryError) as error:
+        raise _refused(source, f"its pickle is broken or holds more than tensors and plain values ({error})") from None
 
 
 def _refused(source: Source, seen: str) -> GraphFormatError:
@@ -82,8 +87,8 @@ def _refused(source: Source, seen: str) -> GraphFormatError:
 class _Saved:
     """An archive that `torch.save` wrote."""
 
-    def __init__(self, name: str, archive: zipfile.ZipFile):
-        self._name, self._archive = name, archive
+    def __init__(self, archive: zipfile.ZipFile):
+        self._archive = archive
         pickles = [info for info in archive.infolist() if info.filename.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1 or pickles[0].file_size > MOST_PICKLE:
             raise ValueError(f"{len(pickles)} pickles, expected one of at most {MOST_PICKLE} bytes")

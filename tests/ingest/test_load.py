@@ -70,6 +70,28 @@ def test_a_report_tells_what_the_graph_is(store, library, folder):
     )  # fmt: skip
 
 
+def test_a_report_counts_nodes_links_and_repairs_by_kind(library, tmp_path):
+    path = tmp_path / "published.json"
+    path.write_text(json.dumps(PUBLISHED | {"links": [*LINKS, LINKS[0], {**LINKS[0], "target": "9_9_9"}]}))
+    (report,) = ingest_paths([path], None, library)
+    assert report.nodes_by_kind == {"token": 1, "feature": 1, "logit": 1}
+    assert report.edges_by_kind == {"token -> feature": 1, "feature -> logit": 1, "token -> logit": 1}
+    assert report.repairs == {"duplicate_links": 1, "dangling_links": 1}
+    (strict,) = ingest_paths([path], None, library, strict=True)
+    assert strict.status == "refused" and "1 dangling_links" in strict.reason
+
+
+def test_a_dry_run_foresees_every_status_and_changes_nothing(store, library, folder):
+    foreseen = list(ingest_paths([folder], None, library))
+    assert not library.ids() and not store.graphs() and not Path(library.root).exists()
+    assert foreseen == list(ingest_paths([folder], store, library))
+    before = sorted(Path(library.root).rglob("*"))
+    assert {report.status for report in ingest_paths([folder], None, library)} == {"unchanged", "refused"}
+    (folder / "published.json").write_text(json.dumps(PUBLISHED | {"qParams": {"pinnedIds": ["0_7_0"]}}))
+    (report,) = ingest_paths([folder / "published.json"], None, library)
+    assert report.status == "updated" and sorted(Path(library.root).rglob("*")) == before
+
+
 def test_taking_in_again_changes_nothing(store, library, folder):
     list(ingest_paths([folder], store, library))
     before = store.schema_counts()

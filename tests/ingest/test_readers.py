@@ -262,6 +262,79 @@ def test_a_graph_without_links_is_read(read):
     assert len(read(document).edges) == 0
 
 
+def crm() -> Json:
+    """The same as OpenMOSS' CRM has it for Neuronpedia: attention features, the kind in the middle of ids."""
+
+    def crm_node(file_id: str, feature_type: str, layer: int | str, **more: Any) -> Json:
+        given = {"node_id": file_id, "jsNodeId": file_id, "feature": None, "feature_type": feature_type}
+        return given | {"layer": layer, "ctx_idx": int(file_id.rpartition("_")[2]), "clerp": "", **more}
+
+    return {
+        "metadata": {
+            "slug": "two-hops",
+            "scan": "tiny",
+            "prompt_tokens": ["<bos>", "In", " Dallas"],
+            "prompt": "<bos>In Dallas",
+            "info": {"generator": {"name": "llamascopium (CRM) by OpenMOSS", "version": "1"}},
+            "pruning_settings": {"node_threshold": 0.8, "edge_threshold": 0.98},
+            "feature_details": {"neuronpedia_source_set": "tc", "neuronpedia_lorsa_source_set": "lorsa"},
+        },
+        "qParams": {"pinnedIds": ["1_lor_5_2"]},
+        "nodes": [
+            crm_node("E_100_2", "embedding", "E", clerp='Emb: " Dallas"'),
+            crm_node("1_lor_5_2", "lorsa", 1, clerp="F26", activation=1.5),
+            crm_node("1_cro_5_2", "cross layer transcoder", 1, clerp="Texas", activation=2.5),
+            crm_node("1_error_attn_2", "lorsa error", 1),
+            crm_node("1_error_mlp_2", "mlp reconstruction error", 1),
+            crm_node("0_bias_attn_bO_2", "bias", 0, clerp="L0 Bias (attn_bO)"),
+            crm_node("2_11_2", "logit", 2, clerp='Logit " Austin" (p=0.750)', token_prob=0.75),
+        ],
+        "links": [
+            link("E_100_2", "1_lor_5_2", 2.0),
+            link("1_lor_5_2", "1_cro_5_2", 1.0),  # in one layer: attention acts on the MLP
+            link("1_error_attn_2", "1_cro_5_2", -1.0),
+            link("0_bias_attn_bO_2", "1_lor_5_2", 0.5),
+            link("1_cro_5_2", "2_11_2", 4.0),
+            link("1_error_mlp_2", "2_11_2", 1.0),
+        ],
+    }
+
+
+def test_attention_features_stand_between_the_mlps(read):
+    graph = read(crm())
+    assert repairs(graph) == {}
+    assert graph.nodes[["node_id", "kind", "layer", "index"]].values.tolist() == [
+        ["2_5_2", "feature", 2, 5],
+        ["3_5_2", "feature", 3, 5],
+        ["2_-1_2", "error", 2, -1],
+        ["3_-1_2", "error", 3, -1],
+        ["E_100_2", "token", -1, 100],
+        ["2_11_2", "logit", 4, 11],
+        ["B_0_0", "bias", 0, 0],
+    ]
+    assert len(graph.edges) == 6 and links_of(graph)["2_5_2", "3_5_2"] == 1.0
+    assert graph.nodes["label"].tolist()[:2] == ["", "Texas"]  # the number of a feature is no label
+    about = graph.metadata
+    assert (about.n_layers, about.source_set) == (4, "tiny/tc+lorsa")
+    assert about.provenance["pins"] == ["2_5_2"]
+    assert "2l is its attention" in about.provenance["layers"]
+
+
+def test_a_pruned_file_is_marked_with_its_thresholds(read):
+    provenance = read(circuit_tracer()).metadata.provenance
+    assert provenance["pruning"] == {"node_threshold": 0.8} and provenance["shares"] == "of what pruning left"
+    document = circuit_tracer()
+    document["metadata"] |= {"node_threshold": 1.0}
+    provenance = read(document).metadata.provenance
+    assert provenance["pruning"] is None and provenance["shares"] == "of what the file holds"
+
+
+def test_marks_say_whose_they_are_and_from_which_file(read):
+    (taken,) = read(circuit_tracer()).metadata.provenance["taken"]
+    assert (taken["by"], taken["file"], taken["pins"]) == ("Somebody", "given.json", ["1_7_2"])
+    assert taken["supernodes"] == [{"label": "Texas", "members": ["1_7_2", "0_5_2"]}] and taken["read_at"]
+
+
 # --------------------------------------------------------------------------------------------------- what is repaired
 
 
@@ -382,6 +455,26 @@ def test_marks_of_another_form_are_left_out_and_counted(read):
     assert graph.metadata.provenance["supernodes"] == [{"label": "x", "members": ["1_7_2"]}]  # one program's short form
 
 
+def test_a_name_that_promises_another_model_is_counted_and_the_content_counts(read):
+    document = circuit_tracer()
+    document["metadata"]["scan"] = "mntss/gemma-scope-transcoders"
+    graph = read(document, "dallas-austin-llamma.json")
+    assert repairs(graph)["other_model_promised"] == 1
+    assert graph.metadata.model == "mntss/gemma-scope-transcoders"
+    assert "other_model_promised" not in repairs(read(document, "dallas-gemma-2.json"))
+    assert "other_model_promised" not in repairs(read(document, "dallas-austin.json"))
+
+
+def test_strict_reading_refuses_what_it_would_repair(tmp_path):
+    path = tmp_path / "given.json"
+    path.write_text(json.dumps(circuit_tracer()))
+    with pytest.raises(GraphFormatError, match=r"given.json: 1 unknown_pins; expected a file without defects"):
+        read_graph_file(path, strict=True)
+    document = circuit_tracer() | {"qParams": {}}
+    path.write_text(json.dumps(document))
+    assert repairs(read_graph_file(path, strict=True)) == {}
+
+
 # ---------------------------------------------------------------------------------------------------- what is refused
 
 
@@ -470,7 +563,7 @@ ODD_VALUES = st.one_of(
 @st.composite
 def mutated(draw: st.DrawFn) -> Json:
     """A good document with up to six values replaced, removed or doubled, anywhere in it."""
-    document = draw(st.sampled_from([circuit_tracer, anthropic, one_name_for_two]))()
+    document = draw(st.sampled_from([circuit_tracer, anthropic, one_name_for_two, crm]))()
     for _ in range(draw(st.integers(1, 6))):
         place: Any = document
         while True:
