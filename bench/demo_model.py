@@ -49,8 +49,8 @@ class BenchConfig:
     """How much is measured."""
 
     graphs: int = 400
-    """Held-out prompts traced with each dictionary, drawn over all templates; of 400 the share with the right region on the strongest
-    paths has a standard error of 0.01."""
+    """Held-out prompts traced with each dictionary, drawn over all templates; of 400 the share with the right region on
+    the strongest paths has a standard error of 0.01."""
 
     paths: int = 5
     """Strongest paths from the city looked at in each graph."""
