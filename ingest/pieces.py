@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from ingest.bolt import Client, Transaction
+from ingest.queries import query_named
 from ingest.rows import GraphRows
 from ingest.writing import (
     HAS_GRAPH,
@@ -76,6 +77,8 @@ class Passages:
 
     def finish(self, progress: Progress | None = None) -> None:
         """Bring to its end what commands that died have left."""
+        if not self._client.read(query_named("stale_passages", "load").text, {}).records[0]["passages"]:
+            return
         found = self._client.write(lambda tx: load(tx, "claim_passages", owner=self._owner, for_ms=LEASE_MS))
         for at, row in enumerate(found):
             if progress:
