@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from rich.text import Text
 Format = Literal["table", "json", "csv"]
 ProgressCallback = Callable[[int, int, str], None]  # done, total, what
 
+PROGRESS_AS_JSON = "THROUGHLINE_PROGRESS_AS_JSON"  # set by a program that shows our progress itself
 SHORT_COLUMNS = {"name", "status", "uri", "running", "pid"}
 
 notes = Console(stderr=True, highlight=False)
@@ -65,7 +67,13 @@ def log_on_stderr(name: str) -> Iterator[None]:
 
 @contextmanager
 def progress_bar() -> Iterator[ProgressCallback]:
-    """A callback `(done, total, what)` that draws one bar per `what` on stderr, and nothing where nobody looks."""
+    """A callback `(done, total, what)` that draws one bar per `what` on stderr, and nothing where nobody looks.
+
+    Where the environment has PROGRESS_AS_JSON, each call is a line of JSON on stderr instead.
+    """
+    if os.environ.get(PROGRESS_AS_JSON):
+        yield _write_progress
+        return
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -98,6 +106,11 @@ def shown(value: Any) -> str:
             return value
         case _:
             return str(_flat(value))
+
+
+def _write_progress(done: int, total: int, what: str) -> None:
+    sys.stderr.write(json.dumps({"done": done, "total": total, "what": what}) + "\n")
+    sys.stderr.flush()
 
 
 def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> Table:
