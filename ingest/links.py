@@ -70,9 +70,10 @@ class Links:
         first_U, second_U = self._rows(ids)
         source_E, target_E = np.array(self._source, np.int32), np.array(self._target, np.int32)
         weight_E = np.array(self._weight, np.float64)
-        pairs = []  # (source, target) rows of each of the up to four meanings of a link, and whether it can be
-        for source_U in (first_U, second_U):
-            for target_U in (first_U, second_U):
+        pairs = []  # (source, target) rows of each meaning of a link, up to four, and whether it can be
+        meanings = (first_U, second_U) if (second_U >= 0).any() else (first_U,)
+        for source_U in meanings:
+            for target_U in meanings:
                 s, t = source_U[source_E], target_U[target_E]
                 there = (s >= 0) & (t >= 0)
                 # an error named like a feature has no inputs; one that stands alone is left to the test of layers
@@ -95,7 +96,7 @@ class Links:
 
     def _rows(self, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """(U,) row of the first, and of the second node that each id names; -1 where there is none."""
-        first_U = np.full(max(len(self._number), 1), -1, np.int64)
+        first_U = np.full(max(len(self._number), 1), -1, np.int32)
         second_U = first_U.copy()
         for row, node_id in enumerate(ids):
             number = self._number.get(node_id)
