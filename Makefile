@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 EXTRAS := test,demo-model
 
-.PHONY: demo app test check crash bench demo-model clean
+.PHONY: demo app test check crash fuzz bench demo-model clean
 
 demo: $(STAMP)          ## trace 24 prompts, load them into Neo4j, find Dallas -> Texas -> Austin
 	$(BIN)/throughline demo
@@ -20,6 +20,9 @@ check: $(STAMP)         ## the fast part of the gate: lint, types, import rules
 
 crash: $(STAMP)         ## client and server are killed a hundred times at random moments of writing
 	THROUGHLINE_KILLS=100 $(BIN)/python -m pytest -q tests/ingest/test_crash.py
+
+fuzz: $(STAMP)          ## a million damaged graph files, each read or refused; FUZZ="1000 7" for 1,000 of seed 7
+	$(BIN)/python -m tests.ingest.mutations $(or $(FUZZ),1000000)
 
 bench: $(STAMP)         ## the numbers in the README
 	$(BIN)/python -m bench
