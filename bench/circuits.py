@@ -71,7 +71,7 @@ def networkx_paths(graph: AttributionGraph, source: int, output: int) -> list[fl
 
 
 def questions(graph: AttributionGraph, groups: list[np.ndarray]) -> dict[str, Callable[[], object]]:
-    """What one asks of one graph, by name."""
+    """What one asks of one graph, by name; timed on edges that the first question has arranged."""
     source, middle, output = groups
     ends, ways = [source, output], [Way("negative", 2), Way(max_hops=4)]
     return {
