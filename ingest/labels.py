@@ -193,7 +193,7 @@ def write_labels(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     written = 0
     part = path.with_name(path.name + ".part")
     with part.open("w", encoding="utf-8", newline="") as out:
-        table = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+        table = csv.DictWriter(out, list[str](COLUMNS), lineterminator="\n")
         if path.suffix != ".jsonl":
             table.writeheader()
         for row in rows:

@@ -270,8 +270,11 @@ def _object(value: Any) -> dict[str, Any]:
 def _pruning(about: dict[str, Any]) -> dict[str, float] | None:
     """The thresholds by which the graph was pruned before it was written; None where the file names none below 1."""
     settings = {"node_threshold": about.get("node_threshold")} | _object(about.get("pruning_settings"))
-    names = ("node_threshold", "edge_threshold")
-    found = {name: settings[name] for name in names if type(settings.get(name)) in (int, float) and settings[name] < 1}
+    found: dict[str, float] = {}
+    for name in ("node_threshold", "edge_threshold"):
+        value = settings.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value < 1:
+            found[name] = value
     return found or None
 
 

@@ -98,7 +98,7 @@ class Source:
 class _Bounded(io.RawIOBase):
     """Unpacked bytes that end with a refusal where there are far more than a graph would have."""
 
-    def __init__(self, unpacked: IO[bytes], size: int, name: str):
+    def __init__(self, unpacked: gzip.GzipFile, size: int, name: str):
         self._unpacked, self._left, self._name, self._size = unpacked, most_unpacked(size), name, size
 
     def readable(self) -> bool:

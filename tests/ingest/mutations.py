@@ -161,7 +161,7 @@ def _change(chance: random.Random, root: Any) -> None:
             other = chance.choice(keys)
             place[key], place[other] = place[other], place[key]
         elif how == "rename" and isinstance(place, dict):
-            place[str(chance.choice(["edges", "links", "id", "qParams", key + "x"]))] = place.pop(key)
+            place[str(chance.choice(["edges", "links", "id", "qParams", f"{key}x"]))] = place.pop(key)
         return
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,21 @@ from tests.ingest.made_graphs import make_graph
 from tracer.errors import CircuitError, GraphFormatError, SettingError
 
 
+class Server(ThreadingHTTPServer):
+    """What it was asked, what it is to answer, and where it is."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Site)
+        self.asked: list[tuple[float, str, str | None]] = []
+        self.statuses: list[int] = []
+        self.body: Any = None
+        self.address = f"http://127.0.0.1:{self.server_port}"
+
+
 class Site(BaseHTTPRequestHandler):
     """GET /api/feature/{model}/{layer}-{set}/{index}, as documented; features below 100 exist."""
+
+    server: Server
 
     def do_GET(self):
         self.server.asked.append((time.monotonic(), self.path, self.headers.get("x-api-key")))
@@ -42,9 +56,7 @@ class Site(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def site():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
-    server.asked, server.statuses, server.body = [], [], None
-    server.address = f"http://127.0.0.1:{server.server_port}"
+    server = Server()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
