@@ -12,7 +12,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 from cyclopts.validators import Number
 
-from app import keep_commands
+from app import across, keep_commands
 from app.label_commands import labels
 from app.terminal import Format, log_on_stderr, notes, print_json_lines, print_rows, progress_bar
 from ingest.export_formats import ExportFormat, format_of
@@ -32,6 +32,8 @@ cli = App(
 db = App(name="db", help="The local Neo4j server: every other command starts it when it needs it.")
 cli.command(db)
 cli.command(labels)
+cli.command(across.compare)
+cli.command(across.mine)
 for name, keeping in keep_commands.COMMANDS.items():
     cli.command(keeping, name=name)
 
@@ -234,6 +236,9 @@ def circuits(
     min_hops: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
     max_hops: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     matters: bool = False,
+    set: Path | None = None,
+    needed: float = 0.0,
+    align: Literal["feature", "label"] = "feature",
     roles: Path | None = None,
     limit: Annotated[int, Parameter(validator=Number(gte=1))] = 20,
     format: Format = "table",
@@ -250,6 +255,10 @@ def circuits(
         min_hops: Links that a shown path has at least; the flow is over all paths.
         max_hops: Links that a shown path has at most.
         matters: Also say what each circuit hangs on: necessary nodes, bottlenecks, inhibitors, what pruning leaves.
+        set: Table of prompts (.csv, .parquet, .json, .jsonl) to look in instead, each with its own roles in columns;
+            says in how many it is found, where it fails, and what chance gives.
+        needed: With --set, flow from which on a prompt counts as having it; any at all if 0.
+        align: With --set, label allows graphs of different dictionaries.
         roles: JSON file {role: [words]}; the demo's city, region and answer if not given.
         limit: Most graphs to show.
         format: How rows are printed. JSON rows carry graph_id, slug, prompt, flow and paths.
@@ -259,6 +268,8 @@ def circuits(
     from ingest.library import default_library
     from ingest.search import cypher_behind, graph_of, search_circuits, why_nothing
 
+    if set is not None:
+        return across.circuits_in_set(pattern, set, sign, needed, align, format)
     known_roles, library = read_roles(roles), default_library()
     with progress_bar() as progress, _store(progress) as store:
         found = search_circuits(pattern, store, library, graphs, known_roles, k, sign, limit, min_hops, max_hops)

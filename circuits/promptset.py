@@ -91,7 +91,8 @@ class PromptSet:
                 numbers = ", ".join(map(str, lacking[:5])) + (", ..." if len(lacking) > 5 else "")
                 raise PatternError(
                     f"{self.name}: role {{{role}}} is empty in {len(lacking)} of {len(self.rows)} rows "
-                    f"(row {numbers}); expected a word in each, as the pattern names it. Fill the column {role}, or drop these rows."
+                    f"(row {numbers}); expected a word in each, as the pattern names it. Fill the column {role}, or "
+                    "drop these rows."
                 )
 
 
@@ -223,18 +224,18 @@ def look(pattern: Pattern, graph: AttributionGraph, sign: str, needed: float) ->
     groups = match(pattern, graph)
     for waypoint, group in zip(pattern, groups, strict=True):
         if not len(group):
-            return 0.0, _name(waypoint), "no node of the graph is that"
+            return 0.0, waypoint.text, "no node of the graph is that"
     amount = flow(graph, groups, sign)
     if amount > 0 and amount >= needed:
         return amount, "", ""
     if amount == 0:
         reached = (place for place in range(2, len(groups)) if not flow(graph, groups[:place], sign))
         place = next(reached, len(groups)) - 1
-        return 0.0, _name(pattern.waypoints[place]), f"no path reaches it from {_name(pattern.waypoints[place - 1])}"
+        return 0.0, pattern.waypoints[place].text, f"no path reaches it from {pattern.waypoints[place - 1].text}"
     without = {place: flow(graph, [*groups[:place], *groups[place + 1 :]], sign) for place in range(1, len(groups) - 1)}
     place = max(without, key=lambda place: without[place], default=len(groups) - 1)
     around = f", and {without[place]:.3g} without it" if without else ""
-    return amount, _name(pattern.waypoints[place]), f"the flow is {amount:.3g}, less than {needed:g}{around}"
+    return amount, pattern.waypoints[place].text, f"the flow is {amount:.3g}, less than {needed:g}{around}"
 
 
 def summarise(pattern: str, found: Sequence[Found]) -> Summary:
@@ -278,11 +279,6 @@ def check_dictionaries(source_sets: Iterable[str], align: Align, pattern: Patter
             f"the pattern names feature {feature.text}, and the graphs are of {len(names)} dictionaries "
             f"({', '.join(names[:3])}); expected a label there. Write the feature's label."
         )
-
-
-def _name(waypoint: Any) -> str:
-    """A waypoint as typed."""
-    return waypoint.text
 
 
 def _row(row: Mapping[str, Any], number: int, name: str) -> PromptRow:

@@ -1,0 +1,189 @@
+"""The commands that look across prompts: `compare`, `mine`, and `circuits --set`."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.text import Text
+
+from app.terminal import Format, ProgressCallback, print_json, print_rows, progress_bar
+
+if TYPE_CHECKING:
+    from circuits.promptset import Member, PromptSet
+
+By = Literal["feature", "label", "position", "position-from-end", "supernode"]
+
+FOUND_COLUMNS = ["found", "flow", "failed", "reason", "template", "prompt", "graph_id"]
+CHANCE_COLUMNS = ["null", "observed", "expected", "lift", "superiority", "p", "q", "n"]
+MINED_COLUMNS = ["size", "support", "mean_strength", "lift", "q", "circuit", "shares"]
+COMPARED = {"nodes": ["name"], "links": ["source", "target"], "circuits": ["circuit"]}
+
+
+def compare(
+    a: str,
+    b: str,
+    *,
+    by: By = "feature",
+    among: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    limit: Annotated[int, Parameter(validator=Number(gte=1))] = 10,
+    format: Format = "table",
+) -> None:
+    """Put two prompts, or two groups of prompts, side by side: what is only in one, what is stronger in one.
+
+    Args:
+        a: A traced graph's folder, a graph file, the graph_id of one in the library, or a folder of several of these.
+        b: Likewise.
+        by: What makes nodes of different graphs the same; graphs of different dictionaries need label.
+        among: Other graphs; says how alike two graphs are beside how alike others are.
+        limit: Most nodes, links and circuits to show.
+        format: How it is printed; csv prints the links.
+    """
+    from circuits.compare import compare as side_by_side
+
+    sides = [_graphs(name) for name in (a, b)]
+    others = [graph for name in among or [] for graph in _graphs(name)]
+    found = side_by_side(*sides, by=by, among=others)
+    if format == "json":
+        return print_json(found.as_row(limit))
+    row = found.as_row(limit)
+    if format == "csv":
+        return print_rows([*COMPARED["links"], "a", "b", "change", "where"], row["links"], "csv")
+    console = Console(highlight=False)
+    rows = [{"of": name, **values} for name, values in row["similarity"].items()]
+    print_rows(["of", "jaccard", "weighted", "null", "expected", "p", "n"], rows, "table")
+    for name, columns in COMPARED.items():
+        counts = ", ".join(f"{count} {place}" for place, count in row["counts"][name].items())
+        console.print(Text(f"\n{name}: {counts}", "bold"))
+        print_rows(["where", "a", "b", *columns], row[name], "table")
+
+
+def mine(
+    *,
+    set: Path,
+    by: By = "feature",
+    sizes: tuple[int, int] = (3, 6),
+    support: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 0.2,
+    limit: Annotated[int, Parameter(validator=Number(gte=1))] = 10,
+    entity: str | None = None,
+    format: Format = "table",
+) -> None:
+    """Find the circuits that recur in the prompts of a set, and how far chance, wording and entity explain them.
+
+    Args:
+        set: Table of prompts (.csv, .parquet, .json, .jsonl): a column that names the graph (graph_id, graph, slug,
+            prompt), template, and roles.
+        by: What makes nodes of different graphs the same; graphs of different dictionaries need label.
+        sizes: Fewest and most nodes of a circuit.
+        support: Share of the prompts that have it, at least.
+        limit: Circuits to show of each size.
+        entity: A role, such as state: says of each circuit which value it goes with, within templates, and the
+            converse.
+        format: How rows are printed.
+    """
+    from circuits.aligned import link_tables
+    from circuits.chance import q_values
+    from circuits.mining import MiningConfig, owed_to
+    from circuits.mining import mine as mined
+    from circuits.promptset import PromptSet
+    from tracer.errors import PatternError
+    from tracer.schema import NodeKind
+
+    prompts = PromptSet.read(set)
+    if entity and not all(row.roles.get(entity) for row in prompts.rows):
+        raise PatternError(f"{prompts.name}: role {entity} is empty in some row; expected it in each. Fill its column.")
+    with progress_bar() as progress:
+        chosen = list(_members(prompts, progress))
+    kinds = (NodeKind.FEATURE, NodeKind.TOKEN, NodeKind.LOGIT)
+    config = MiningConfig(min_size=sizes[0], max_size=sizes[1], min_support=support, limit=limit)
+    found = mined(link_tables([member.graph for member in chosen], by, kinds), config)
+    rows = [circuit.as_row() for circuit in found]
+    columns = MINED_COLUMNS
+    if entity and found:
+        row_of = {member.graph.graph_id: member.row for member in chosen}
+        known = [row_of[graph_id] for graph_id in found[0].graphs]
+        entities, templates = [row.roles[entity] for row in known], [row.template for row in known]
+        for name, owed in (
+            (entity, owed_to(found, entities, templates)),
+            ("template", owed_to(found, templates, entities)),
+        ):
+            q_of = q_values([each.p for each in owed])
+            for row, each, q in zip(rows, owed, q_of, strict=True):
+                row |= {name: each.label, f"{name}_lift": each.lift, f"{name}_q": q}
+            columns = [*columns, name, f"{name}_lift", f"{name}_q"]
+    print_rows(columns, rows, format)
+
+
+def circuits_in_set(pattern: str, path: Path, sign: str, needed: float, align: Any, format: Format) -> None:
+    """Print where a pattern is found in the prompts of a set, how strongly, and what chance gives."""
+    from circuits.chance import against_chance, q_values
+    from circuits.promptset import PromptSet, find_in_set, summarise
+
+    prompts = PromptSet.read(path)
+    prompts.check(pattern)
+    with progress_bar() as progress:
+        chosen = list(_members(prompts, progress))
+    found = list(find_in_set(pattern, chosen, sign, needed, align))
+    summary, chances = summarise(pattern, found), against_chance(pattern, chosen, sign)
+    q_of = q_values([each.p for each in chances])
+    nulls = [asdict(each) | {"q": q} for each, q in zip(chances, q_of, strict=True)]
+    rows = [each.as_row() for each in found]
+    if format == "json":
+        return print_json({"summary": asdict(summary), "chance": nulls, "prompts": rows})
+    print_rows(FOUND_COLUMNS, rows, format)
+    if format == "csv":
+        return
+    low, middle, high = summary.quartiles
+    failed = "".join(f"; {name} fails in {count}" for name, count in summary.failed.items())
+    console = Console(highlight=False)
+    console.print(
+        Text(
+            f"\nfound in {summary.found} of {summary.n}; flow {summary.mean:.4f} on average, "
+            f"spread {summary.spread:.4f}, quartiles {low:.4f} {middle:.4f} {high:.4f}{failed}\n",
+            "bold",
+        ),
+        soft_wrap=True,
+    )
+    print_rows(CHANCE_COLUMNS, nulls, "table")
+
+
+def _members(prompts: "PromptSet", progress: ProgressCallback) -> Iterator["Member"]:
+    """The prompts of a set with their graphs: from the place that is named, or of the library."""
+    from circuits.promptset import members
+    from ingest.library import default_library
+    from ingest.load import find_graph
+
+    library = default_library()
+    id_of: dict[str, str] = {}
+    known = {row.graph for row in prompts.rows if row.graph in library or Path(row.graph).exists()}
+    if any(row.graph not in known for row in prompts.rows):
+        id_of = _ids_by_name(library)
+    for done, member in enumerate(members(prompts, lambda name: find_graph(id_of.get(name, name), library)), 1):
+        progress(done, len(prompts.rows), "reading graphs")
+        yield member
+
+
+def _ids_by_name(library: Any) -> dict[str, str]:
+    """Slug and prompt of each graph of the library to its graph_id."""
+    from tracer.graph import read_metadata
+
+    found = {}
+    for graph_id in library.ids():
+        about = read_metadata(library.place(graph_id))
+        found |= {about["prompt"]: graph_id, about["slug"]: graph_id}
+    return found
+
+
+def _graphs(name: str) -> list[Any]:
+    """The graph of this name, or all below this folder."""
+    from ingest.library import default_library
+    from ingest.load import find_graph, graph_places, read_graph
+    from tracer.graph import METADATA_FILE
+
+    place = Path(name)
+    if place.is_dir() and not (place / METADATA_FILE).exists():
+        return [read_graph(each) for each in graph_places(place)]
+    return [find_graph(name, default_library())]
