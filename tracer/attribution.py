@@ -19,11 +19,12 @@ from torch import Tensor
 
 from tracer.config import COST_SETTINGS, TARGET_SETTINGS, TraceConfig
 from tracer.errors import UnsupportedModelError
+from tracer.estimate import check_fits, sizes_of
 from tracer.graph import AttributionGraph, GraphMetadata, weights_of
 from tracer.influence import prune, scores
 from tracer.labels import Labels
 from tracer.ledger import Ledger, ledger_of
-from tracer.memory import Work, memory_told
+from tracer.memory import Work, free_bytes, memory_told
 from tracer.prompt import Prompt, encode_answer, encode_prompt, prompt_text, token_text
 from tracer.provenance import (
     Stopwatch,
@@ -83,6 +84,10 @@ def attribute(
         token_P = torch.cat([token_P, token_P.new_tensor(answer[:-1])])
 
     with memory_told(work := Work(model.adapter.device, config.batch_size)):
+        sizes = sizes_of(model.adapter, model.transcoders, len(token_P), config)
+        needed = check_fits(sizes, free_bytes(model.adapter.device))
+        if config.verbose:
+            log.info("about %.1f GB and %.2g GFLOP", needed.memory_bytes / 1e9, needed.flop / 1e9)
         local = model.linearise(token_P, config.keep_first_position, progress)
         targets = find(asked, model.adapter, local, config)
         ledger = ledger_of(local) if config.bias_nodes else None

@@ -39,6 +39,9 @@ class TraceConfig:
     """At most this many active features become nodes: those with the most influence on the outputs."""
     batch_size: int = 256
     """How many rows are computed at once: more is faster, takes more memory, and changes nothing but rounding."""
+    max_edges_per_node: int = 100_000
+    """Of the effects on one node at most so many become edges: the largest. What the rest sums to is known, and shares
+    are of all."""
     rank_every: int = 1024
     """When features must be chosen, their influence is estimated anew after this many rows."""
     node_threshold: float = 0.8
@@ -82,7 +85,7 @@ class TraceConfig:
     def __post_init__(self) -> None:
         for name in ("node_threshold", "edge_threshold", "desired_logit_prob"):
             _check_share(name, getattr(self, name))
-        for name in ("max_n_logits", "max_feature_nodes", "batch_size", "rank_every"):
+        for name in ("max_n_logits", "max_feature_nodes", "max_edges_per_node", "batch_size", "rank_every"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}; expected at least 1. Raise it.")
         _check_choice("target", self.target, get_args(Target))

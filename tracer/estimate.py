@@ -10,7 +10,7 @@ heads of E dimensions, a dictionary of F features a layer, numbers of b bytes:
                   + b D min(A, L F) (1 + writes)             encoder and decoder rows; a CLT writes to (L + 1) / 2
                   + 100 A (writes)                           what is known of each feature, and of what it writes where
                   + rows under way + edges                   both have a limit of their own: effects.BATCH_BYTES and
-                                                             effects.WRITE_BYTES, rows.EDGE_BYTES
+                                                             effects.WRITE_BYTES, max_edges_per_node
 
 Rows of the outputs and biases are few and not counted. Weights that are loaded already are not counted either.
 `python -m bench.tracer --scaling` compares this with measurements.
@@ -19,12 +19,14 @@ Rows of the outputs and biases are few and not counted. Weights that are loaded 
 from dataclasses import dataclass, replace
 
 from tracer.adapter import Adapter
+from tracer.config import TraceConfig
 from tracer.effects import BATCH_BYTES, WRITE_BYTES
 from tracer.errors import SettingError
-from tracer.rows import EDGE_BYTES, EDGE_SIZE
+from tracer.rows import EDGE_BYTES
 from tracer.transcoders import TranscoderSet
 
 ACTIVE = 40  # features a layer and token, where it is not known yet: what published dictionaries have, more or less
+FEW_EDGES = 5_000  # into one node: still most of the sizes of all effects
 ALLOCATOR = 1.15  # memory that is taken over what is used
 
 
@@ -47,6 +49,9 @@ class Sizes:
     n_traced: int
     """Features whose rows are computed."""
     batch_size: int = 256
+    max_edges_per_node: int = 100_000
+    on_disk: bool = False
+    """Whether edges wait in a file."""
     number_bytes: int = 4
     active: float = ACTIVE
     """Active features by layer and token."""
@@ -76,7 +81,7 @@ def estimate(sizes: Sizes) -> Estimate:
 
     >>> tiny = Sizes(12, 512, 8, 4, 64, 8192, 50_000_000, 8192, False, n_tokens=10, n_traced=1000)
     >>> round(estimate(tiny).flop / 1e9), round(estimate(replace(tiny, n_tokens=20)).flop / 1e9)
-    (30, 60)
+    (28, 56)
     """
     n, s, active = sizes.n_tokens, sizes, sizes.n_active
     traced = min(s.n_traced, active)
@@ -91,14 +96,13 @@ def estimate(sizes: Sizes) -> Estimate:
     row = s.number_bytes * (n * (2 * s.d_model + 3 * s.n_heads * s.d_head + s.n_kv_heads * s.d_head))
     under_way = min(BATCH_BYTES, s.batch_size * row) + min(WRITE_BYTES, s.number_bytes * s.d_model * active * writes)
     batch = max(1, min(s.batch_size, BATCH_BYTES // row)) * n_sources * s.number_bytes * 3
-    edges = min(EDGE_BYTES, traced * n_sources * EDGE_SIZE / 2) * 2  # once more while they are put together
+    kept = traced * min(n_sources / 2, s.max_edges_per_node)  # half of the sources lie after a row, or above it
+    edges = 0 if s.on_disk else kept * EDGE_BYTES * 2  # once more while they are put together
     memory = s.number_bytes * numbers + 100 * active * writes + under_way + batch + edges
     return Estimate(flop, ALLOCATOR * memory)
 
 
-def sizes_of(
-    adapter: Adapter, transcoders: TranscoderSet, n_tokens: int, max_feature_nodes: int, batch_size: int
-) -> Sizes:
+def sizes_of(adapter: Adapter, transcoders: TranscoderSet, n_tokens: int, config: TraceConfig) -> Sizes:
     """The sizes of one trace."""
     return Sizes(
         n_layers=adapter.n_layers,
@@ -111,8 +115,10 @@ def sizes_of(
         n_features=max(layer.n_features for layer in transcoders.layers),
         cross_layer=transcoders.cross_layer,
         n_tokens=n_tokens,
-        n_traced=max_feature_nodes,
-        batch_size=batch_size,
+        n_traced=config.max_feature_nodes,
+        batch_size=config.batch_size,
+        max_edges_per_node=config.max_edges_per_node,
+        on_disk=config.offload == "disk",
         number_bytes=adapter.dtype.itemsize,
     )
 
@@ -133,7 +139,13 @@ def check_fits(sizes: Sizes, free_bytes: float) -> Estimate:
             fits = middle
         else:
             too_long = middle
-    remedy = f"Shorten the prompt to {fits:,} tokens" if fits else "No prompt fits: free memory"
+    fewer = replace(sizes, max_edges_per_node=min(sizes.max_edges_per_node, FEW_EDGES))
+    if estimate(fewer).memory_bytes <= free_bytes:
+        remedy = f"Set max_edges_per_node={FEW_EDGES}"
+    elif fits:
+        remedy = f"Shorten the prompt to {fits:,} tokens"
+    else:
+        remedy = "No prompt fits: free memory"
     raise SettingError(
         f"{sizes.n_tokens:,} tokens and {sizes.n_traced:,} features would take about {needed.memory_bytes / 1e9:.1f} "
         f"GB; {free_bytes / 1e9:.1f} GB are free. {remedy}, or use a machine with more."

@@ -37,6 +37,8 @@ class Vectors:
     @classmethod
     def together(cls, parts: Sequence["Vectors"]) -> "Vectors":
         """Those of all parts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
         starts = accumulate((len(part.table_UD) for part in parts), initial=0)
         entry_A = torch.cat([part.entry_A + start for part, start in zip(parts, starts, strict=False)])
         scales = [part.scale_A for part in parts if part.scale_A is not None]
@@ -168,18 +170,32 @@ class ReplacementModel:
         _check_finite(adapter, forward)
         read_LPD = adapter.read_LPD(forward, transcoders.read_hook)
         skips = [_moved(transcoders.skip_DD(layer), read_LPD) for layer in range(adapter.n_layers)]
-        frozen = adapter.freeze(forward, transcoders.read_hook, transcoders.write_hook, skips, reuse=True)
-        forward = replace(forward, pattern_LHPP=forward.pattern_LHPP[:, :, :0, :0])  # they are the frozen ones now
-        features = _encode(transcoders, read_LPD, 0 if keep_first_position else 1, progress)
-        writes = _decode(transcoders, features)
         target_LPD = adapter.written_LPD(forward, transcoders.write_hook) - _bypass(read_LPD, skips)
-        base_LPD = transcoders.bias_LD().to(read_LPD)[:, None].repeat(1, len(token_P), 1)
+        frozen = adapter.freeze(forward, transcoders.read_hook, transcoders.write_hook, skips, reuse=True)
+        forward = _lean(forward)
+        features = _encode(transcoders, read_LPD, 0 if keep_first_position else 1, progress)
+        del read_LPD  # on long prompts every stream counts
+        writes = _decode(transcoders, features)
+        base_LPD = transcoders.bias_LD().to(target_LPD)[:, None].repeat(1, len(token_P), 1)
         if not keep_first_position:
             base_LPD[:, 0] = target_LPD[:, 0]
         local = LocalReplacement(
             forward, frozen, features, writes, torch.zeros_like(base_LPD), base_LPD, keep_first_position
         )
         return replace(local, error_LPD=target_LPD - local.written_LPD())
+
+
+def _lean(forward: Forward) -> Forward:
+    """Without what the frozen map was made from; its patterns are the frozen ones now."""
+    nothing_LPD = forward.mlp_LPD.new_empty(0)
+    return replace(
+        forward,
+        pattern_LHPP=nothing_LPD,
+        attention_LPD=nothing_LPD,
+        resid_mid_LPD=nothing_LPD,
+        mlp_LPD=nothing_LPD,
+        resid_pre_LPD=forward.resid_pre_LPD[:1].clone(),
+    )
 
 
 def _encode(transcoders: TranscoderSet, read_LPD: Tensor, first: int, progress: Progress | None) -> Features:

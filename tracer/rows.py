@@ -19,8 +19,7 @@ from tracer.ledger import Ledger
 from tracer.replacement import LocalReplacement, Progress
 from tracer.targets import OutputTargets
 
-EDGE_SIZE = 12  # bytes: source, target, effect
-EDGE_BYTES = 2**31  # of edges that are kept by default; past it each target keeps the largest
+EDGE_BYTES = 12  # source, target, effect
 
 
 @dataclass
@@ -119,8 +118,7 @@ def trace_rows(
     reach_A, start_T = outputs.reach_A(local).cpu().numpy(), outputs.feature_T.cpu().numpy()
     n_reach = int(reach_A.sum())
     n_wanted = max(min(config.max_feature_nodes, n_reach), len(start_T))
-    most = edges_kept(effects.n_sources, n_wanted + len(outputs))
-    found = FoundEdges(effects.n_features, n_nodes, most, config.offload == "disk")
+    found = FoundEdges(effects.n_features, n_nodes, config.max_edges_per_node, config.offload == "disk")
     for target_B, effect_BS in _rows(effects, effects.of_outputs(outputs.vector_KD, outputs.position_K, outputs.own_K)):
         found.add(effects.n_sources + target_B, effect_BS)
     weight_N = np.zeros(effects.n_sources + len(outputs))
@@ -146,16 +144,6 @@ def trace_rows(
 def _rows(effects: DirectEffects, targets: Targets) -> Iterator[tuple[np.ndarray, Tensor]]:
     for target_B, effect_BS in effects.rows(targets) if len(targets) else ():
         yield target_B.cpu().numpy(), effect_BS
-
-
-def edges_kept(n_sources: int, n_targets: int) -> int | None:
-    """How many edges into each target are kept so that all of them fit EDGE_BYTES; None: all.
-
-    >>> edges_kept(5_000, 4_500), edges_kept(1_000_000, 1_000)
-    (None, 178956)
-    """
-    most = EDGE_BYTES // (EDGE_SIZE * max(n_targets, 1))
-    return None if n_sources <= most else most
 
 
 def _most_influential(

@@ -70,11 +70,10 @@ def test_where_edges_wait_does_not_change_a_byte_of_them(tmp_path):
     assert (graphs[0].edges.source == graphs[1].edges.source).all()
 
 
-def test_shares_of_a_trace_with_few_edges_are_of_all_inputs(tmp_path, monkeypatch):
+def test_shares_of_a_trace_with_few_edges_are_of_all_inputs(tmp_path):
     model = tracer.load(write_model(tmp_path / "m", "llama"), write_dictionary(tmp_path / "plt", Dictionary()))
     whole = tracer.attribute(PROMPT, model)
-    monkeypatch.setattr("tracer.rows.EDGE_BYTES", 12 * 40 * len(whole.nodes))
-    part = tracer.attribute(PROMPT, model)
+    part = tracer.attribute(PROMPT, model, TraceConfig(max_edges_per_node=40))
     assert len(part.edges.effect) < len(whole.edges.effect) / 2
     share = dict(zip(zip(whole.edges.source, whole.edges.target, strict=True), whole.edges.share, strict=True))
     for source, target, value in list(zip(part.edges.source, part.edges.target, part.edges.share, strict=True))[:500]:
