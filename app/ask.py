@@ -32,6 +32,15 @@ class Question:
         """
         return split_steps(self.pattern)
 
+    @property
+    def fits_steps(self) -> bool:
+        """Whether the fields of the form can hold the pattern: no arrow has links or a sign, none stands in quotes.
+
+        >>> Question("a -> b").fits_steps, Question("a -{2}-> b").fits_steps, Question('"a -> b" -> c').fits_steps
+        (True, False, False)
+        """
+        return not re.search(r'-+\{|-+\||⊣|"[^"]*(->|→)[^"]*"', self.pattern)
+
     def without(self, step: int) -> "Question":
         """The same with one waypoint less."""
         return replace(self, pattern=ARROW.join(text for at, text in enumerate(self.steps) if at != step))

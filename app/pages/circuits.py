@@ -21,7 +21,9 @@ SIGN_NAMES = {"any": "all effects", "positive": "promoting effects only"}
 STEPS, PATTERN = "Steps", "Pattern"
 WORDS = (
     "A word fits tokens and outputs that are this word, and labels that contain it; `*` and `?` are wildcards, quotes "
-    "mean exactly this text, `20_15589` is a feature by layer and index, `{city}` a role: any one of its terms."
+    "mean exactly this text, `20/15589` is a feature by layer and index, `{city}` a role: any one of its terms, "
+    "`Texas|Texan` either, `@L10-20` layers, `@pos:-1` a position. Between steps `-|` inhibits, `-{2,4}->` takes 2 "
+    "to 4 links."
 )
 
 
@@ -40,7 +42,10 @@ def main() -> None:
     except StoreError:
         raise
     except CircuitError as error:
-        st.error(escaped(str(error)), icon=":material/error:")
+        message, _, where = str(error).partition("\n")
+        st.error(escaped(message), icon=":material/error:")
+        if where:  # the pattern with a caret under the place
+            st.code(where, language=None)
         return
     if not answer.rows:
         return show_why_nothing(question, versions)
@@ -60,8 +65,9 @@ def asked(by_id: dict[str, Any]) -> Question:
 def ask(question: Question, by_id: dict[str, Any]) -> Question:
     """The form; submitting puts the question into the address."""
     key = f"{question.params()}"  # new fields for a new address, so that Back in the browser shows what was asked
+    ways = [STEPS, PATTERN] if question.fits_steps else [PATTERN]
     how = st.segmented_control(
-        "Write as", [STEPS, PATTERN], default=STEPS, key="write_as", required=True, label_visibility="collapsed"
+        "Write as", ways, default=ways[0], key=f"write_as {len(ways)}", required=True, label_visibility="collapsed"
     )
     with st.form("ask", border=True):
         pattern = steps_fields(question, key) if how == STEPS else pattern_field(question, key)
@@ -257,7 +263,7 @@ def counted(number: int, word: str) -> str:
 def looser(question: Question, steps: list[int]) -> list[tuple[str, Question]]:
     """Questions that more graphs answer, with what changes."""
     offers = []
-    for at in steps[:2]:
+    for at in steps[:2] if question.fits_steps else ():
         text = question.steps[at]
         if text.strip("*") == text and text[0] not in '{"#':
             offers.append((f"Any text with “{text}”", question.loosened(at)))
