@@ -1,6 +1,6 @@
 """The tracer: ours beside circuit-tracer 0.5.0 and beside the arithmetic of the method, the same work in one run.
 
-    python -m bench.tracer [--no-peer] [--repeat N]
+    python -m bench.tracer [--no-peer] [--repeat N] [--scaling] [--long]
 
 Single precision, one thread, CPU seconds, a random model in the shape of Gemma 2 with 12 layers and width 512 (see
 tracer_model.py). Each trace runs in a process of its own; loading is told apart, and so is the first trace, which pays
@@ -21,6 +21,7 @@ from typing import Any
 
 from bench.measure import print_table
 from bench.tracer_model import bench_folder, prompt, random_model
+from tracer.estimate import Sizes, estimate
 
 PEER = ("torch==2.13.0", "circuit-tracer==0.5.0", "nnsight==0.6.1", "transformer-lens==3.2.1", "transformers==4.57.3")
 WORK = (  # dictionary, tokens, features (0: all), the peer's batch sizes to try: its best on a CPU is small
@@ -29,6 +30,24 @@ WORK = (  # dictionary, tokens, features (0: all), the peer's batch sizes to try
     ("plt", 60, 1000, (4, 8, 16)),
     ("plt", 120, 200, (4, 8, 16)),
 )
+
+SIZES = ((30, 200), (60, 1000), (120, 500), (240, 200))  # tokens, features
+LONG, LONG_FEATURES = 2000, 100
+GEMMA_2_2B = Sizes(
+    n_layers=26,
+    d_model=2304,
+    n_heads=8,
+    n_kv_heads=4,
+    d_head=256,
+    d_vocab=256_000,
+    n_weights=2_614_000_000,
+    n_features=16_384,
+    cross_layer=False,
+    n_tokens=6000,
+    n_traced=7500,
+    max_edges_per_node=20_000,
+)
+GPU_FLOP_PER_S = 4e13  # an H100 in single precision, some way below its 67 TFLOP/s
 
 
 def peer_python() -> Path:
@@ -100,13 +119,76 @@ def measure(peer: bool, repeat: int) -> None:
     )
 
 
+def scaling() -> None:
+    """Print the estimate of four sizes beside what they took, and what it says of a large model and a long prompt."""
+    rows, rates = [], []
+    for n_tokens, n_features in SIZES:
+        ours = run(
+            [sys.executable, "-m", "bench.tracer_ours"],
+            "plt",
+            token_ids=prompt(n_tokens),
+            max_feature_nodes=n_features,
+            repeat=1,
+            graph=False,
+            bound=False,
+        )
+        rates.append(ours["estimated_gflop"] / ours["rows_s"])
+        took_mb = ours["peak_mb"] - ours["loaded_mb"]
+        work = f"{n_tokens} tokens, {n_features:,} features"
+        arithmetic = f"{ours['estimated_gflop']:,.0f} GFLOP"
+        row = [work, arithmetic, f"{ours['rows_s']:.1f} s", f"{rates[-1]:.0f} GFLOP/s"]
+        rows.append(
+            [*row, f"{ours['estimated_mb']:,.0f} MB", f"{took_mb:,.0f} MB", f"{took_mb / ours['estimated_mb']:.2f}x"]
+        )
+    print_table(["work", "estimate", "took", "rate", "memory, estimate", "took", "of estimate"], rows)
+    print()
+    needed, rate = estimate(GEMMA_2_2B), sorted(rates)[len(rates) // 2] * 1e9
+    large = f"gemma-2-2b, {GEMMA_2_2B.n_tokens:,} tokens, {GEMMA_2_2B.n_traced:,} features"
+    weights_gb = GEMMA_2_2B.n_weights * GEMMA_2_2B.number_bytes / 1e9
+    memory = f"{needed.memory_bytes / 1e9:,.0f} GB and {weights_gb:.0f} GB of weights"
+    hours, gpu = f"{needed.seconds(rate) / 3600:.0f} h", f"{needed.seconds(GPU_FLOP_PER_S) / 3600:.1f} h"
+    print_table(
+        ["work", "estimate", "at the rate above", f"at {GPU_FLOP_PER_S / 1e12:.0f} TFLOP/s", "memory"],
+        [[large, f"{needed.flop / 1e15:,.1f} PFLOP", hours, gpu, memory]],
+    )
+
+
+def long_prompt() -> None:
+    """Print time and memory of 2,000 tokens, by dictionary."""
+    rows = []
+    for dictionary in ("plt", "clt"):
+        ours = run(
+            [sys.executable, "-m", "bench.tracer_ours"],
+            dictionary,
+            token_ids=prompt(LONG),
+            max_feature_nodes=LONG_FEATURES,
+            max_edges_per_node=20_000,
+            repeat=1,
+            graph=False,
+            bound=False,
+        )
+        work = f"{dictionary.upper()}, {LONG:,} tokens, {LONG_FEATURES} of {ours['n_active']:,} features"
+        rows.append([work, f"{ours['rows_s']:.0f} s", f"{ours['peak_mb']:,.0f} MB"])
+    print_table(["work", "rows", "memory of the process"], rows)
+
+
 def main(arguments: Sequence[str] = ()) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--no-peer", action="store_true", help="leave the peer out")
     parser.add_argument("--repeat", type=int, default=3, help="traces of ours; the fastest counts")
+    parser.add_argument("--scaling", action="store_true", help="only the estimate beside four measured sizes")
+    parser.add_argument("--long", action="store_true", help="only a prompt of 2,000 tokens")
     chosen = parser.parse_args(list(arguments))
-    measure(not chosen.no_peer, chosen.repeat)
+    every = not (chosen.scaling or chosen.long)
+    if every:
+        measure(not chosen.no_peer, chosen.repeat)
+        print()
+    if every or chosen.scaling:
+        scaling()
+        print()
+    if every or chosen.long:
+        long_prompt()
 
 
 if __name__ == "__main__":

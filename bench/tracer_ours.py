@@ -17,6 +17,7 @@ import torch
 
 import tracer
 from tracer.config import TraceConfig
+from tracer.estimate import estimate, sizes_of
 from tracer.provenance import peak_memory_mb
 from tracer.replacement import LocalReplacement
 from tracer.rows import trace_rows
@@ -85,9 +86,10 @@ def main() -> None:
     settings = json.loads(sys.argv[3])
     began = time.process_time()
     model = tracer.load(Path(sys.argv[1]), Path(sys.argv[2]), device="cpu")
-    load_s = time.process_time() - began
-    changes = {name: settings[name] for name in ("max_feature_nodes", "batch_size") if settings.get(name)}
-    config = TraceConfig.like("circuit-tracer", **changes)
+    load_s, loaded_mb = time.process_time() - began, peak_memory_mb() or 0.0
+    names = ("max_feature_nodes", "batch_size", "max_edges_per_node")
+    config = TraceConfig.like("circuit-tracer", **{name: settings[name] for name in names if settings.get(name)})
+    needed = estimate(sizes_of(model.adapter, model.transcoders, len(settings["token_ids"]), config))
     token_P = torch.tensor(settings["token_ids"])
     rows_s, graph_s, parts, rates = [], [], [], Counter()
     for _ in range(settings["repeat"]):
@@ -106,9 +108,14 @@ def main() -> None:
             tracer.attribute(settings["token_ids"], model, config)
             graph_s.append(time.process_time() - began)
         peak_mb = peak_memory_mb()
-        for name, rate in measure_rates(local).items():
+        for name, rate in measure_rates(local).items() if settings.get("bound", True) else ():
             rates[name] = max(rates[name], rate)
     count = count_products(local, selected_A, len(outputs))
+    bound = {
+        "gflop": {name: value / 1e9 for name, value in count.items()},
+        "gflop_per_s": {name: rate / 1e9 for name, rate in rates.items()},
+        "bound_s": sum(count[name] / rate for name, rate in rates.items()),
+    }
     print(
         json.dumps(
             {
@@ -120,10 +127,11 @@ def main() -> None:
                 "n_features": len(selected_A),
                 "n_active": len(local.features),
                 "peak_mb": peak_mb,
-                "gflop": {name: value / 1e9 for name, value in count.items()},
-                "gflop_per_s": {name: value / 1e9 for name, value in rates.items()},
-                "bound_s": sum(count[name] / rates[name] for name in count),
+                "loaded_mb": loaded_mb,
+                "estimated_gflop": needed.flop / 1e9,
+                "estimated_mb": needed.memory_bytes / 1e6,
             }
+            | bound
         )
     )
 

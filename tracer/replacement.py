@@ -18,7 +18,7 @@ from tracer.transcoders import TranscoderSet
 
 Progress = Callable[[int, int, str], None]
 """Told (done, total, what) as work goes on."""
-CHUNK = 2**15  # features whose vectors are laid out at once where all would not fit
+CHUNK = 2**13  # features whose vectors are laid out at once where all would not fit
 
 
 @dataclass(frozen=True)
