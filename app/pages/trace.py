@@ -122,7 +122,7 @@ def setting_fields(settings: Sequence[Setting], config: TraceConfig, key: str, i
     """A field for each setting, several in a row; gives the values by name."""
     values = {}
     for at in range(0, len(settings), in_a_row):
-        columns = st.columns(in_a_row, vertical_alignment="bottom")
+        columns = st.columns(in_a_row)
         for setting, column in zip(settings[at : at + in_a_row], columns, strict=False):
             with column:
                 values[setting.name] = field(setting, getattr(config, setting.name), f"{setting.name} {key}")
@@ -141,9 +141,9 @@ def field(setting: Setting, value: Any, key: str) -> Any:
             at = setting.choices.index(value)
             return st.selectbox(options=setting.choices, index=at, format_func=lambda one: one or NONE, **about)
         case "whole":
-            return int(st.number_input(value=value, step=1, **about))
+            return st.number_input(value=value, step=1, **about)
         case "number":
-            return float(st.number_input(value=value, step=0.01, format="%g", **about))
+            return st.number_input(value=value, step=0.01, format="%g", **about)
         case "list":
             text = st.text_area(value="\n".join(value), height=68, placeholder="one a line", **about)
             return setting.read([line for line in (text or "").splitlines() if line.strip()])
@@ -169,7 +169,8 @@ def watch(run: TraceRun) -> None:
         if run.state == "loading":
             done, total, text = 1, 1, "Loading the graph into the database"
         else:
-            text = f"{what.capitalize()}: {done:,} of {total:,}" if total else "Loading the model"
+            counts = f": {done:,} of {total:,}" if total > 1 else ""
+            text = f"{what.capitalize()}{counts}" if total else "Loading the model"
         with st.container(border=True):
             bar, button = st.columns([6, 1], vertical_alignment="center")
             bar.progress(done / total if total else 0.0, text=escaped(f"{text} · {run.seconds:.0f} s"))

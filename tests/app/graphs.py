@@ -52,6 +52,10 @@ def odd_graphs() -> dict[str, AttributionGraph]:
         "one token": _plain_graph([("token", -1, 0, "a")], 1),
         "only an output": _plain_graph([("logit", 1, 0, "")], 1),
         "one layer": _plain_graph([("feature", 0, 0, ""), ("token", -1, 0, "\n"), ("logit", 1, 0, "\t")], 1),
+        "a bias": _plain_graph(
+            [("feature", 0, 0, "f"), ("token", -1, 0, "a"), ("logit", 1, 0, "b"), ("bias", 0, 0, "biases of layer 0")],
+            1,
+        ),
         "a long prompt": _plain_graph(
             [("feature", at % 40, at, "x" * 200) for at in range(400)]
             + [("token", -1, at, "🙂" * 9) for at in range(400)],

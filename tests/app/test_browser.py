@@ -198,6 +198,17 @@ def test_odd_graphs_are_drawn_too(page: Page, name: str):
         page.keyboard.press(key)
 
 
+def test_a_bias_stands_beside_its_layer_and_says_what_it_is(page: Page):
+    graph = odd_graphs()["a bias"]
+    page.route("**/throughline/graph/*", lambda route: route.fulfill(status=200, body=pack_graph(graph)))
+    open_graph(page)
+    page.mouse.click(*place_of(page, "n3"))
+    expect(page.locator(".rail .title")).to_have_text("biases of layer 0")
+    expect(page.locator(".rail")).to_contain_text("A bias has no inputs")
+    expect(page.locator(".detail b")).to_have_text("biases of layer 0")
+    expect(page.locator(".detail")).to_contain_text("A constant term")
+
+
 def test_the_picture_can_be_downloaded(page: Page):
     open_graph(page)
     with page.expect_download() as download:

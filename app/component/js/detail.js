@@ -19,7 +19,7 @@ export class DetailPane {
 
   #other(kind, i) {
     if (kind === ERROR) return hint("Error", "What the features of this layer leave unexplained at this token.");
-    if (kind === BIAS) return hint(`Bias: ${this.view.graph.name(i)}`, "A constant term: what the model adds there whatever it reads, with attention patterns and norms held fixed.");
+    if (kind === BIAS) return hint(this.view.graph.name(i), "A constant term: what the model adds there whatever it reads, with attention patterns and norms held fixed.");
     if (kind === TOKEN) return hint(`Token “${this.view.graph.name(i)}”`, `Position ${this.view.graph.position[i]} of the prompt.`);
     return hint("Details", "Select a feature to see its label, where it fires and what it does to the outputs; select an output to see which tokens it comes from.");
   }

@@ -5,6 +5,7 @@ import { Marks } from "./marks.js";
 
 const BACKDROP = 1400; // links behind the graph: more is grey fog
 const MOST_EDGES = 500, MOST_HOVERED = 60, FEW_EDGES = 40;
+const BIAS_ALPHA = 0.4; // of a bias's link beside that of other nodes
 const NARROW_COLUMN = 8; // pixels: below it lines between columns are a grey field
 const SHADES = [[0, 0.15, 0.13], [0.15, 0.5, 0.06], [0.5, 1, 0.03]]; // from, to (of the strongest links), opacity
 
@@ -92,14 +93,15 @@ export class Painter {
   }
 
   drawFront() {
-    const c = this.#clear(this.front), { related, theme } = this.view;
+    const c = this.#clear(this.front), { related, theme, graph, selected } = this.view;
     const edges = [...related.edges].sort((a, b) => Math.abs(a[1]) - Math.abs(b[1])).slice(-MOST_EDGES);
     const faintest = edges.length > FEW_EDGES ? 0.08 : 0.3; // a few links can all be seen
     this.#clipped(c, () => {
       for (const [e, value] of edges) {
         const z = Math.min(1, Math.abs(value) / related.most);
-        c.globalAlpha = faintest + (0.85 - faintest) * z ** 0.75;
-        c.lineWidth = 0.5 + 3.6 * z ** 0.8;
+        const s = graph.source[e], aside = graph.kind[s] === BIAS && s !== selected; // its link crosses the whole picture
+        c.globalAlpha = (faintest + (0.85 - faintest) * z ** 0.75) * (aside ? BIAS_ALPHA : 1);
+        c.lineWidth = 0.5 + (aside ? 1.2 : 3.6) * z ** 0.8;
         this.#edge(c, e, value > 0 ? theme.pos : theme.neg);
       }
     });
