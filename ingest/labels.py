@@ -160,7 +160,7 @@ def labels_in(graph: AttributionGraph) -> list[Label]:
     rows = graph.slice_of(NodeKind.FEATURE)
     columns = (nodes[name].tolist()[rows] for name in ("layer", "index", "label"))
     found = dict.fromkeys(row for row in zip(*columns, strict=True) if row[2].strip())
-    return [Label(*row, "graph", by, graph.graph_id, now()) for row in found]
+    return [Label(layer, index, text, "graph", by, graph.graph_id, now()) for layer, index, text in found]
 
 
 def read_labels(path: Path, by: str = "") -> Iterator[tuple[str, Label]]:
