@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-MEASUREMENTS = ("tracer", "circuits", "store", "dashboard", "demo_model", "ledger", "hops")
+MEASUREMENTS = ("tracer", "circuits", "store", "dashboard", "demo_model", "ledger", "hops", "walks")
 
 
 def main(names: list[str]) -> None:
