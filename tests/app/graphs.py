@@ -65,14 +65,15 @@ def odd_graphs() -> dict[str, AttributionGraph]:
 
 
 def _plain_graph(nodes: list[tuple[str, int, int, str]], n_layers: int) -> AttributionGraph:
-    """Nodes given as (kind, layer, position, label), every layer linked to the next node above."""
+    """Nodes given as (kind, layer, position, label), every layer linked to the next node above, nothing to a bias."""
     columns: dict[str, list] = {"kind": [], "layer": [], "position": [], "label": []}
     for node in nodes:
         for name, value in zip(columns, node, strict=True):
             columns[name].append(value)
     table = pd.DataFrame(columns).assign(node_id=[f"n{at}" for at in range(len(nodes))], index=range(len(nodes)))
     layer = np.array(columns["layer"], int)
-    ends = [(s, t) for s in range(len(nodes)) for t in range(max(0, s - 3), len(nodes)) if layer[s] < layer[t]][:2000]
+    later = [(s, t) for s in range(len(nodes)) for t in range(max(0, s - 3), len(nodes)) if nodes[t][0] != "bias"]
+    ends = [(s, t) for s, t in later if layer[s] < layer[t]][:2000]
     source, target = np.array(ends, int).reshape(-1, 2).T
     tokens = tuple(label for kind, _, _, label in nodes if kind == "token")
     about = GraphMetadata("odd", "".join(tokens), tokens, "tiny", "tiny/odd", n_layers, target="log-odds")
