@@ -89,7 +89,7 @@ def test_without_a_database_the_page_says_how_to_start_one(monkeypatch: pytest.M
 
 
 def test_the_dashboard_starts_without_torch():
-    code = "import app.serve, app.main, app.pages.graph, app.pages.circuits, app.pages.cypher, sys; "
+    code = "import app.serve, app.main, app.pages.graph, app.pages.circuits, app.pages.cypher, app.pages.trace, sys; "
     code += "assert not {'torch', 'transformers'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=MAIN.parent.parent)
     assert done.returncode == 0, done.stderr
