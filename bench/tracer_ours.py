@@ -91,7 +91,8 @@ def main() -> None:
     config = TraceConfig.like("circuit-tracer", **{name: settings[name] for name in names if settings.get(name)})
     needed = estimate(sizes_of(model.adapter, model.transcoders, len(settings["token_ids"]), config))
     token_P = torch.tensor(settings["token_ids"])
-    rows_s, graph_s, parts, rates = [], [], [], Counter()
+    rows_s, graph_s, parts = [], [], []
+    rates: dict[str, float] = {}
     for _ in range(settings["repeat"]):
         times = [time.process_time()]
         local = model.linearise(token_P, config.keep_first_position)
@@ -109,7 +110,7 @@ def main() -> None:
             graph_s.append(time.process_time() - began)
         peak_mb = peak_memory_mb()
         for name, rate in measure_rates(local).items() if settings.get("bound", True) else ():
-            rates[name] = max(rates[name], rate)
+            rates[name] = max(rates.get(name, 0.0), rate)
     count = count_products(local, selected_A, len(outputs))
     bound = {
         "gflop": {name: value / 1e9 for name, value in count.items()},

@@ -1,14 +1,16 @@
 """Direct effects: equal to autograd's, and true when a feature is changed."""
 
+from itertools import accumulate, pairwise
+
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tracer
 from tests.tracer.oracle import autograd_effects
 from tests.tracer.small import PROMPT, Dictionary, write_dictionary, write_model
-from tracer.effects import DirectEffects
+from tracer.effects import ENOUGH_ROWS, MAX_WASTE, DirectEffects
 
 CASES = {
     "llama-plt": ("llama", Dictionary()),
@@ -124,6 +126,30 @@ def test_rows_do_not_depend_on_the_batch_size(local):
     whole = feature_rows(local, batch_size=10_000)
     for batch_size in (3, 50):
         assert torch.allclose(feature_rows(local, batch_size), whole, rtol=1e-5, atol=1e-5)
+
+
+def test_long_prompts_take_other_ways_to_the_same_rows(model, local, monkeypatch):
+    """Nothing folded, nothing kept, as few rows at once as there can be: what happens when memory is short."""
+    expected = [feature_rows(local), output_rows(local, model.adapter.unembed_VD)]
+    for limit in ("FOLDED_POSITIONS", "WRITE_BYTES", "BATCH_BYTES"):
+        monkeypatch.setattr(f"tracer.effects.{limit}", 0)
+    ours = [feature_rows(local), output_rows(local, model.adapter.unembed_VD)]
+    for one, other in zip(ours, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(position_B=st.lists(st.integers(0, 200), min_size=1, max_size=300).map(sorted), batch_size=st.integers(1, 400))
+def test_batches_hold_all_rows_and_keep_to_their_limits(local, position_B, batch_size):
+    effects = DirectEffects(local, batch_size)
+    sizes = effects._batches(position_B)
+    assert sum(sizes) == len(position_B) and min(sizes) >= 1 and max(sizes) <= batch_size
+    ends = list(accumulate(sizes))
+    for start, end in pairwise([0, *ends]):
+        rows = position_B[start:end]
+        whole, useful = len(rows) * (rows[-1] + 1), sum(rows) + len(rows)
+        # what ends a batch is noticed at the row that would waste too much, and not before products are large enough
+        assert useful >= (1 - MAX_WASTE) * whole or (len(rows) - 1) * rows[-2] < ENOUGH_ROWS
 
 
 def test_nothing_acts_backwards(local):
