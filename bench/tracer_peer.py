@@ -6,6 +6,9 @@ Prints one line of JSON: CPU seconds of the attribution, of pruning with scores,
 hub names only; a local model goes in through the classes beneath.
 """
 
+# pyright: reportMissingImports=false
+# It runs in the peer's environment, see tracer.py.
+
 import json
 import os
 import resource

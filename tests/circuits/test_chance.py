@@ -169,16 +169,16 @@ def test_a_flow_that_hangs_on_the_wording_is_told_from_one_that_does_not():
     entities = np.repeat([f"city {place}" for place in range(10)], 3)
     templates = np.tile(["1", "2", "3"], 10)
     random = np.random.default_rng(0)
-    alike = by_template(random.normal(1, 0.1, 30), templates, entities)
+    alike = by_template(random.normal(1, 0.1, 30), list(templates), list(entities))
     assert min(each.p for each in alike.values()) > 0.05
-    worded = by_template(random.normal(1, 0.1, 30) + (templates == "2"), templates, entities)
+    worded = by_template(random.normal(1, 0.1, 30) + (templates == "2"), list(templates), list(entities))
     assert worded["2"].p <= 0.01
     assert worded["2"].superiority == 1.0
     assert worded["2"].observed == pytest.approx(2, abs=0.2)
 
 
 def test_one_wording_for_each_entity_compares_nothing():
-    assert by_template([1.0, 2.0], ["1", "2"], ["a", "b"]) == {}
+    assert by_template(np.array([1.0, 2.0]), ["1", "2"], ["a", "b"]) == {}
 
 
 def test_an_empty_set_and_no_draws_are_refused():
