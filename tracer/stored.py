@@ -79,7 +79,7 @@ class StoredTensor:
     def _whole(self) -> Tensor:
         out = torch.empty(self.shape[::-1] if self.transposed else self.shape, dtype=self.dtype)
         with self.path.open("rb", buffering=0) as file:
-            read_into(file, self.start, out)
+            read_into(file, self.start, bytes_of(out))
         return out.T if self.transposed else out
 
     def product(self, x_PD: Tensor) -> Tensor:
@@ -99,9 +99,11 @@ class StoredTensor:
         skipped = self.first * prod(self.shape[2:]) * self.dtype.itemsize
         apart = row_A.diff() != 1 if not skipped else torch.ones(max(len(row_A) - 1, 0), dtype=torch.bool)
         begins = [0, *(apart.nonzero()[:, 0] + 1).tolist(), len(row_A)] if len(row_A) else []
+        rows, memory = row_A.tolist(), bytes_of(out)
         with self.path.open("rb", buffering=0) as file:
             for a, b in pairwise(begins):
-                read_into(file, self.start + int(row_A[a]) * (size + skipped) + skipped, out[a:b])
+                start = self.start + rows[a] * (size + skipped) + skipped
+                read_into(file, start, memory[a * size : b * size])
 
     def _blocks(self, n_bytes: int) -> Iterator[tuple[int, Tensor]]:
         """The tensor as it lies in the file, some rows at a time, with the number of the first; blocks share memory."""
@@ -111,13 +113,17 @@ class StoredTensor:
         with self.path.open("rb", buffering=0) as file:
             for at in range(0, n_rows, step):
                 block = buffer[: n_rows - at]
-                read_into(file, self.start + at * prod(rest) * self.dtype.itemsize, block)
+                read_into(file, self.start + at * prod(rest) * self.dtype.itemsize, bytes_of(block))
                 yield at, block
 
 
-def read_into(file: BinaryIO, start: int, out: Tensor) -> None:
-    """Fill a tensor from this place of a file; everything that is read of weights is read here."""
-    left = memoryview(out.view(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]  # arrays are buffers
+def bytes_of(tensor: Tensor) -> memoryview:
+    """The memory of a tensor."""
+    return memoryview(tensor.view(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]  # arrays are buffers
+
+
+def read_into(file: BinaryIO, start: int, left: memoryview) -> None:
+    """Fill memory from this place of a file; everything that is read of weights is read here."""
     file.seek(start)
     while left:
         n = file.readinto(left)  # type: ignore[attr-defined]  # files opened without buffering have it
