@@ -201,8 +201,10 @@ class _PullBack:
         # (G, head of the group, key, query)
         self.pattern = layer.pattern_HPP.view(self.n_kv, self.group, n_pos, n_pos).transpose(2, 3)
         # after its first hop a row is of rank one by head, and so is what the next block's output matrix makes of it
-        self.goes_on = below is not None and below.skip_DD is None
-        self.output_below_DZ = _flat_output(below) if below is not None and self.goes_on else None
+        self.value_HED = layer.value_GED.repeat_interleave(self.group, 0)
+        known = below is not None and below.skip_DD is None and not layer.parallel
+        self.output_below_DZ = _flat_output(below) if below is not None and known else None
+        self.below_HEZ = None if self.output_below_DZ is None else self.value_HED @ self.output_below_DZ
 
     @property
     def bytes_a_row(self) -> int:
@@ -252,13 +254,12 @@ class _PullBack:
             return None
         own_B, pattern_BPH = torch.arange(n_rows, device=grad_BPD.device), self._reach(targets.position_B, n_pos)
         heads_HBE = (targets.read_BD @ self.output_DZ).view(n_rows, -1, self.d_head).transpose(0, 1)
-        moved_HBD = torch.bmm(heads_HBE, self.layer.value_GED.repeat_interleave(self.group, 0))
+        moved_HBD = torch.bmm(heads_HBE, self.value_HED)
         torch.bmm(pattern_BPH, moved_HBD.transpose(0, 1), out=grad_BPD)
         grad_BPD[own_B, targets.position_B] += targets.read_BD
-        if self.output_below_DZ is None:
+        if self.output_below_DZ is None or self.below_HEZ is None:
             return None
-        below_HBZ = torch.bmm(heads_HBE, (self.layer.value_GED @ self.output_below_DZ).repeat_interleave(self.group, 0))
-        heads_BPZ = torch.bmm(pattern_BPH, below_HBZ.transpose(0, 1))
+        heads_BPZ = torch.bmm(pattern_BPH, torch.bmm(heads_HBE, self.below_HEZ).transpose(0, 1))
         heads_BPZ[own_B, targets.position_B] += targets.read_BD @ self.output_below_DZ
         return heads_BPZ
 
