@@ -65,7 +65,8 @@ def _replay(adapter: Adapter, local: LocalReplacement) -> tuple[str, bool]:
 
 def _explains(model: ReplacementModel, local: LocalReplacement, what: str) -> tuple[str, bool]:
     """Share of variance over positions; without position 0, whose outputs are large and always the same."""
-    true_LPD = model.adapter.written_LPD(local.forward, model.transcoders.write_hook)[:, 1:]
+    forward = model.adapter.observe(local.forward.token_P)  # the local model keeps no streams
+    true_LPD = model.adapter.written_LPD(forward, model.transcoders.write_hook)[:, 1:]
     spread_LPD = true_LPD - true_LPD.mean(1, keepdim=True)
     missed_L, spread_L = (x.square().sum((1, 2)) for x in (local.error_LPD[:, 1:], spread_LPD))
     share = float((1 - missed_L / spread_L).mean())

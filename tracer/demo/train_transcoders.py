@@ -452,7 +452,7 @@ def _train_jointly(
         if (step + 1) % 100 == 0:
             report(
                 f"joint step {step + 1}/{recipe.joint_steps}, {time.monotonic() - started:.0f} s, "
-                f"divergence {float(divergence):.4f}, unexplained {float(unexplained):.3f}"
+                f"divergence {float(divergence.detach()):.4f}, unexplained {float(unexplained.detach()):.3f}"
             )
 
 
