@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from tracer.demo import CLT_DIR, MODEL_DIR, PLT_DIR, PROMPTS_FILE, ROLES_FILE, SHIPPED, corpus
+from tracer.demo.__main__ import PARTS, Stage, put_in_place, run_stages
 from tracer.demo.corpus import TWO_HOP_TEMPLATES, Fact, Splits
 from tracer.demo.label_features import Firings, Label, label, measure, read_labels
 from tracer.demo.train_model import ModelRecipe, train
@@ -274,3 +275,29 @@ def test_the_whole_recipe_runs_on_a_small_scale(tmp_path: Path, monkeypatch: pyt
         assert all(torch.isfinite(weight).all() for weight in transcoders.parameters())
         assert lines[-1].startswith(f"{folder.name}: joint step 100/100, ")
         assert label(model, folder, lines.append) == read_labels(folder)
+
+
+def test_an_interrupted_rebuild_goes_on_after_its_last_stage_and_replaces_all_at_the_end(tmp_path: Path):
+    work, out, done = tmp_path / "out.rebuild", tmp_path / "out", []
+    (out / "clt").mkdir(parents=True)
+    (out / "clt" / "old").touch()
+    (out / "MODEL_CARD.md").write_text("kept")
+    work.mkdir()
+
+    def stage(name: str) -> Stage:
+        proof = work / name if "." in name else work / name / "proof"
+
+        def make() -> None:
+            proof.parent.mkdir(exist_ok=True)
+            proof.touch()
+            done.append(name)
+
+        return Stage(name, proof, make)
+
+    stages = [stage(name) for name in PARTS]
+    run_stages(stages[:2])
+    run_stages(stages)
+    assert done == list(PARTS)
+    put_in_place(work, out)
+    assert sorted(path.name for path in out.iterdir()) == sorted([*PARTS, "MODEL_CARD.md"])
+    assert [path.name for path in (out / "clt").iterdir()] == ["proof"] and not work.exists()
