@@ -96,7 +96,10 @@ def ask(order: TraceOrder, busy: bool) -> None:
     try:
         asked = TraceOrder(prompt or "", model, transcoders, TraceConfig(**values))
         asked.check()
-        run = start(asked, keep)
+        # Ctrl+Enter in a field submits twice: by the field, and by the button's shortcut
+        going = RUNS.get(st.session_state.get("run", ""))
+        run = going if going and not going.is_over else start(asked, keep)
+        st.session_state["run"] = run.id
     except CircuitError as error:
         st.error(escaped(str(error)), icon=":material/error:")
     else:
