@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tracer
-from tests.tracer.oracle import autograd_effects, input_gradient
+from tests.tracer.oracle import input_gradient
 from tests.tracer.small import ARCHITECTURES, PROMPT, Dictionary, write_dictionary, write_model
-from tests.tracer.test_effects import feature_rows, output_rows, pre_activations
+from tests.tracer.test_effects import check_replay, check_rows
 from tracer.adapter import READ_HOOKS
 from tracer.architectures import ADAPTERS, Gpt2Adapter, GptNeoxAdapter, GptOssAdapter, LlamaAdapter, Olmo2Adapter
 from tracer.errors import DictionaryError, UnsupportedModelError
@@ -72,19 +72,11 @@ def test_there_is_a_small_model_of_every_architecture():
 
 
 def test_direct_effects_equal_autograd_through_the_real_model(model, local):
-    expected = autograd_effects(model, TOKENS, keep_first_position=True)
-    ours = torch.cat([feature_rows(local), output_rows(local, model.adapter.unembed_VD)])
-    assert 100 < len(local.features) < 1000 and ours.shape == expected.shape
-    assert (ours - expected).norm() / expected.norm() < 2e-6
-    assert (ours - expected).abs().max() < 1e-5 * max(1, float(expected.abs().max()))
+    check_rows(model, local, TOKENS, keep_first_position=True)
 
 
 def test_the_replay_of_features_and_errors_is_the_model(model, local):
-    read_LPD, final_PD = local.frozen.replay(local.token_PD, local.written_LPD())
-    logits_PV = model.adapter.logits(final_PD)
-    assert torch.allclose(logits_PV, local.forward.logits_PV, atol=1e-4 * float(logits_PV.abs().max()))
-    active_A = pre_activations(model, local, read_LPD)
-    assert torch.allclose(active_A, local.features.activation_A, rtol=1e-4, atol=1e-4)
+    check_replay(model, local)
 
 
 @settings(max_examples=6, deadline=None)

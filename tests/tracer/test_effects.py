@@ -67,24 +67,32 @@ def pre_activations(model, local, read_LPD) -> torch.Tensor:
     return torch.stack(list(layers))[features.layer_A, features.position_A, features.index_A]
 
 
-@pytest.mark.parametrize("keep_first_position", [True, False])
-def test_explicit_rows_equal_autograd_through_the_real_model(model, keep_first_position):
-    local = model.linearise(TOKENS, keep_first_position)
-    expected = autograd_effects(model, TOKENS, keep_first_position)
-    n = len(local.features)
-    assert 100 < n < 1000
+def check_rows(model, local, token_P, keep_first_position: bool) -> None:
+    """All rows of this prompt are those that autograd gives."""
+    expected = autograd_effects(model, token_P, keep_first_position)
     ours = torch.cat([feature_rows(local), output_rows(local, model.adapter.unembed_VD)])
-    assert ours.shape == expected.shape
+    assert 100 < len(local.features) < 1000 and ours.shape == expected.shape
     assert (ours - expected).norm() / expected.norm() < 2e-6
     assert (ours - expected).abs().max() < 1e-5 * max(1, float(expected.abs().max()))
 
 
-def test_the_frozen_replacement_model_computes_what_the_model_computes(model, local):
+def check_replay(model, local) -> None:
+    """The frozen replacement model gives the model's own logits and the features' own activations."""
     read_LPD, final_PD = local.frozen.replay(local.token_PD, local.written_LPD())
     logits_PV = model.adapter.logits(final_PD)
     assert torch.allclose(logits_PV, local.forward.logits_PV, atol=1e-4 * float(logits_PV.abs().max()))
     active_A = pre_activations(model, local, read_LPD)
     assert torch.allclose(active_A, local.features.activation_A, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("keep_first_position", [True, False])
+def test_explicit_rows_equal_autograd_through_the_real_model(model, keep_first_position):
+    local = model.linearise(TOKENS, keep_first_position)
+    check_rows(model, local, TOKENS, keep_first_position)
+
+
+def test_the_frozen_replacement_model_computes_what_the_model_computes(model, local):
+    check_replay(model, local)
 
 
 @settings(max_examples=12, deadline=None)
