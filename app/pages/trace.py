@@ -88,7 +88,7 @@ def ask(order: TraceOrder, busy: bool) -> None:
             rest = [setting for setting in SETTINGS.values() if setting.name not in FREQUENT]
             values |= setting_fields(rest, order.config, key, IN_A_ROW)
         submitted = st.form_submit_button(
-            "Trace", type="primary", shortcut="Ctrl+Enter", icon=":material/play_arrow:", disabled=busy,
+            "Trace", type="primary", icon=":material/play_arrow:", disabled=busy,
             help="One trace at a time in each tab." if busy else None,
         )  # fmt: skip
     if not submitted or busy:
@@ -96,14 +96,22 @@ def ask(order: TraceOrder, busy: bool) -> None:
     try:
         asked = TraceOrder(prompt or "", model, transcoders, TraceConfig(**values))
         asked.check()
-        # Ctrl+Enter in a field submits twice: by the field, and by the button's shortcut
-        going = RUNS.get(st.session_state.get("run", ""))
-        run = going if going and not going.is_over else start(asked, keep)
-        st.session_state["run"] = run.id
+        run = start_once(asked)
     except CircuitError as error:
         st.error(escaped(str(error)), icon=":material/error:")
     else:
         go_to(asked, run.id)
+
+
+def start_once(order: TraceOrder) -> TraceRun:
+    """The run of this tab that is going, else a new one: a double click submits twice."""
+    tab: dict[str, str] = st.session_state.setdefault("tab", {})
+    # From here on nothing of Streamlit is touched: it would stop this run of the page for the second click,
+    # between starting the process and noting it.
+    going = RUNS.get(tab.get("run", ""))
+    run = going if going and not going.is_over else start(order, keep)
+    tab["run"] = run.id
+    return run
 
 
 def model_fields(order: TraceOrder, key: str) -> tuple[str, str]:

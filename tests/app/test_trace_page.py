@@ -230,3 +230,16 @@ def test_cancel_ends_the_trace_and_nothing_is_left(page: Page, empty_store: Grap
         time.sleep(0.1)
     assert folders() == before
     assert len(empty_store.graphs()) == graphs
+
+
+def test_a_double_click_starts_one_trace(page: Page):
+    before = folders()
+    page.goto("/trace")
+    page.get_by_role("textbox", name="Prompt").fill(PROMPT, timeout=30_000)
+    page.get_by_role("button", name="Trace").dblclick()
+    cancel = page.get_by_role("button", name="Cancel")
+    expect(cancel).to_be_visible(timeout=30_000)
+    time.sleep(1)  # for a second one to begin
+    assert len(folders() - before) == 1
+    cancel.click()
+    expect(page.get_by_text("Cancelled; nothing of it was kept.")).to_be_visible(timeout=30_000)
