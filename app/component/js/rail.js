@@ -2,7 +2,7 @@
 
 import { el, toggle } from "./dom.js";
 import { BIAS, ERROR, FEATURE, KIND_NAMES, OUTPUT, TOKEN } from "./graph.js";
-import { percent, signed, signedPercent } from "./text.js";
+import { percent, remainder, signed, signedPercent } from "./text.js";
 
 const PAGE = 120; // rows put into a list at a time
 const WORTH_LISTING = 1e-3; // of influence over all paths
@@ -60,7 +60,7 @@ export class Rail {
     if (kind === FEATURE) texts.push([`#${graph.dictionary_index[i]}`, `Entry of ${graph.source_set}`]);
     if (kind === FEATURE && graph.activation[i] != null) texts.push([`activation ${graph.activation[i].toFixed(2)}`]);
     if (kind === OUTPUT && graph.probability[i] != null) texts.push([`p ${percent(graph.probability[i])}`]);
-    if (graph.remainder[i] != null) texts.push([`remainder ${percent(graph.remainder[i])}`, "What the effects into this node leave of its value, over the sum of their sizes"]);
+    if (graph.remainder[i] != null) texts.push([`remainder ${remainder(graph.remainder[i])}`, "What the effects into this node leave of its value, over the sum of their sizes"]);
     if (kind !== OUTPUT) texts.push([`influence ${percent(graph.influence[i])}`, "The chance that a walk back from the outputs, choosing inputs by share, visits this node"]);
     const chips = texts.map(([text, title]) => el("span.chip", { title }, text));
     return pinned.has(i) ? [...chips, el("span.chip.pinned", {}, "pinned")] : chips;

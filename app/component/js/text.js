@@ -14,6 +14,9 @@ export function percent(fraction) {
 /** A signed share as percent, with a true minus. */
 export const signedPercent = (fraction) => (fraction < 0 ? "−" : "+") + percent(Math.abs(fraction));
 
+/** What is left over, as percent; as a power of ten where percent would say nothing. */
+export const remainder = (fraction) => (Math.abs(fraction) < 5e-4 && fraction ? fraction.toExponential(0) : percent(fraction));
+
 /** A token as one can see it: without the leading space, line ends and tabs as signs, never empty. */
 export function visible(token) {
   const shown = token.replace(/\n/g, "⏎").replace(/\t/g, "⇥").trim();
