@@ -15,6 +15,7 @@ from tracer.errors import PromptError, SettingError
 
 Kind = Literal["switch", "choice", "whole", "number", "list", "text"]
 FREQUENT = ("target", "target_tokens", "max_n_logits", "desired_logit_prob", "max_feature_nodes")
+TEXTS = ("prompt", "token_ids", "model", "transcoders")  # the other fields of an order
 NUMBER = re.compile(r"\s*[+-]?\d+\s*", re.ASCII)
 
 
@@ -93,17 +94,28 @@ class TraceOrder:
     """Folder or name on the hub; the demo model's cross-layer transcoders."""
     config: TraceConfig = field(default_factory=TraceConfig)
     """Every other choice."""
+    token_ids: str = ""
+    """What the model reads instead of a prompt, as token ids such as `2,17,5`."""
 
     @property
     def is_demo(self) -> bool:
         """Whether the shipped model is to be traced."""
         return self.model == str(MODEL_DIR)
 
+    @property
+    def reads(self) -> str:
+        """What the model reads, for people; empty while nothing was asked."""
+        return self.prompt if self.prompt.strip() else self.token_ids.strip()
+
     def check(self) -> None:
-        """Refuse an order with something missing. Raises PromptError or SettingError."""
-        if not self.prompt.strip():
+        """Refuse an order with something missing, or too much. Raises PromptError or SettingError."""
+        if not self.reads:
             raise PromptError(
                 "there is no prompt; expected a text that the model reads. Write one, or take an example."
+            )
+        if self.prompt.strip() and self.token_ids.strip():
+            raise PromptError(
+                f"there is a prompt beside the token ids {self.token_ids!r}; expected one of them. Empty one field."
             )
         for what, value in (("model", self.model), ("transcoders", self.transcoders)):
             if not value.strip():
@@ -125,7 +137,7 @@ class TraceOrder:
                 flags.append(f"--{flag}" if value else f"--no-{flag}")
             else:
                 flags += [f"--{flag}={word}" for word in setting.words(value)]
-        return ["trace", *flags, "--", self.prompt]
+        return ["trace", *flags, *(["--", self.prompt] if self.prompt else [f"--token-ids={self.token_ids}"])]
 
     def params(self) -> dict[str, str | list[str]]:
         """As query parameters; what is at its default is left out.
@@ -133,8 +145,7 @@ class TraceOrder:
         >>> TraceOrder("The capital", config=TraceConfig(max_n_logits=3)).params()
         {'prompt': 'The capital', 'max_n_logits': ['3']}
         """
-        given = {"prompt": self.prompt, "model": self.model, "transcoders": self.transcoders}
-        known = {name: value for name, value in given.items() if value != getattr(TraceOrder, name)}
+        known = {name: getattr(self, name) for name in TEXTS if getattr(self, name) != getattr(TraceOrder, name)}
         return known | {setting.name: setting.words(value) for setting, value in self._changed()}
 
     def _changed(self) -> list[tuple[Setting, Any]]:
@@ -148,7 +159,7 @@ def read_order(given: Mapping[str, Sequence[str]]) -> TraceOrder:
     Raises:
         SettingError: A setting has a value that it cannot have.
     """
-    texts = {name: given[name][0] for name in ("prompt", "model", "transcoders") if given.get(name)}
+    texts = {name: given[name][0] for name in TEXTS if given.get(name)}
     values = {name: setting.read(given[name]) for name, setting in SETTINGS.items() if given.get(name)}
     return TraceOrder(**texts, config=TraceConfig(**values))
 

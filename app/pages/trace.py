@@ -15,7 +15,7 @@ from app.trace_order import FREQUENT, SETTINGS, Setting, TraceOrder, read_order
 from app.trace_run import RUNS, TraceRun, start
 from ingest.library import default_library
 from ingest.load import IngestReport, ingest_paths
-from tracer.config import TraceConfig
+from tracer.config import PEER_SETTINGS, TraceConfig
 from tracer.demo import PROMPTS_FILE
 from tracer.errors import CircuitError
 
@@ -24,6 +24,7 @@ POLL_S = 0.5
 N_EXAMPLES = 3
 IN_A_ROW = 4  # fields
 NONE = "not set"
+LIKE_HELP = "Fill the form with this tool's choices where ours differ, to get its numbers."
 
 
 def main() -> None:
@@ -36,9 +37,9 @@ def main() -> None:
         watch(run)
     elif run:
         show_end(run)
-    elif order.is_demo and not order.prompt:
+    elif order.is_demo and not order.reads:
         show_examples(order)
-    if order.prompt:
+    if order.reads:
         show_command_line(order)
     with form:  # last, because a submitted form starts a run and the page anew
         ask(order, busy)
@@ -87,14 +88,21 @@ def ask(order: TraceOrder, busy: bool) -> None:
         with st.expander("More settings", icon=":material/tune:"):
             rest = [setting for setting in SETTINGS.values() if setting.name not in FREQUENT]
             values |= setting_fields(rest, order.config, key, IN_A_ROW)
+            token_ids = st.text_input(
+                "Token ids", order.token_ids, key=f"token_ids {key}", placeholder="2,17,5",
+                help="Read instead of a prompt, as they are.",
+            )  # fmt: skip
         submitted = st.form_submit_button(
             "Trace", type="primary", icon=":material/play_arrow:", disabled=busy,
             help="One trace at a time in each tab." if busy else None,
         )  # fmt: skip
+    for peer in PEER_SETTINGS:
+        if st.button(f"Settings of {peer}", key=f"like {peer}", disabled=busy, help=LIKE_HELP):
+            go_to(replace(order, config=replace(order.config, **PEER_SETTINGS[peer])))
     if not submitted or busy:
         return
     try:
-        asked = TraceOrder(prompt or "", model, transcoders, TraceConfig(**values))
+        asked = TraceOrder(prompt or "", model, transcoders, TraceConfig(**values), token_ids or "")
         asked.check()
         run = start_once(asked)
     except CircuitError as error:
@@ -204,7 +212,7 @@ def show_end(run: TraceRun) -> None:
             left, right = st.columns([5, 1], vertical_alignment="center")
             there = "; it was in the database already" if run.report.status == "unchanged" else ""
             facts = f"{run.report.nodes:,} nodes and {run.report.edges:,} direct effects in {run.seconds:.1f} s{there}"
-            left.markdown(f"**{escaped(run.order.prompt)}**  \n{escaped(facts)}")
+            left.markdown(f"**{escaped(run.order.reads)}**  \n{escaped(facts)}")
             right.page_link(
                 "pages/graph.py", label="Open graph", icon=":material/account_tree:",
                 query_params={"g": run.report.graph_id},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from app.cli import cli
 from app.trace_order import SETTINGS, Setting, TraceOrder, read_order
@@ -108,6 +108,14 @@ class TestOrder:
         with pytest.raises(SettingError, match="the field model is empty"):
             TraceOrder("a", "").check()
 
+    def test_token_ids_stand_in_the_place_of_a_prompt(self):
+        order = TraceOrder(model="m", transcoders="t", token_ids="2,17,5")
+        order.check()
+        assert order.arguments() == ["trace", "--model=m", "--transcoders=t", "--token-ids=2,17,5"]
+        assert read_order({"token_ids": ["2,17,5"]}).reads == "2,17,5"
+        with pytest.raises(PromptError, match="expected one of them"):
+            TraceOrder("a", token_ids="1").check()
+
 
 def refuse(folder: Path) -> IngestReport:
     """Nothing may come in."""
@@ -167,9 +175,20 @@ def test_a_link_fills_the_form_and_runs_nothing(loaded: dict[str, str]):
     assert folders() == before
 
 
+def test_the_settings_of_the_peer_are_one_click(loaded: dict[str, str]):
+    test = open_page("trace", prompt=PROMPT, max_n_logits="3")
+    test.button(key="like circuit-tracer").click().run(timeout=60)
+    assert not test.exception
+    assert "--max-n-logits=3 --no-keep-errors --no-keep-first-position" in test.code[0].value
+
+
 def test_a_link_that_cannot_be_read_is_told(loaded: dict[str, str]):
     test = open_page("trace", target="loudest")
     assert "expected one of logit, log" in test.warning[0].value
+
+
+def trace_button(page: Page) -> Locator:
+    return page.get_by_test_id("stFormSubmitButton").get_by_role("button")
 
 
 def fill(page: Page, prompt: str) -> None:
@@ -182,7 +201,7 @@ def fill(page: Page, prompt: str) -> None:
 def test_a_prompt_is_traced_and_its_graph_opened(page: Page, empty_store: GraphStore):
     fill(page, PROMPT)
     expect(page.get_by_role("progressbar")).to_be_visible(timeout=30_000)
-    expect(page.get_by_role("button", name="Trace")).to_be_disabled()
+    expect(trace_button(page)).to_be_disabled()
     expect(page).to_have_url(re.compile(r"prompt=Fact.*run="))
     page.reload()  # the run goes on, and is found again
     page.get_by_role("link", name="Open graph").click(timeout=1000 * TRACE_LIMIT_S)
@@ -208,7 +227,7 @@ def test_a_word_that_the_model_does_not_know_gets_the_tracers_sentence(page: Pag
     fill(page, UNKNOWN)
     said = page.get_by_text("'Qwertz' is not in the vocabulary of throughline-demo")
     expect(said).to_be_visible(timeout=1000 * TRACE_LIMIT_S)
-    expect(page.get_by_role("button", name="Trace")).to_be_enabled()
+    expect(trace_button(page)).to_be_enabled()
     expect(page.get_by_role("textbox", name="Prompt")).to_have_value(UNKNOWN)
     assert len(empty_store.graphs()) == before
 
@@ -236,7 +255,7 @@ def test_a_double_click_starts_one_trace(page: Page):
     before = folders()
     page.goto("/trace")
     page.get_by_role("textbox", name="Prompt").fill(PROMPT, timeout=30_000)
-    page.get_by_role("button", name="Trace").dblclick()
+    trace_button(page).dblclick()
     cancel = page.get_by_role("button", name="Cancel")
     expect(cancel).to_be_visible(timeout=30_000)
     time.sleep(1)  # for a second one to begin
