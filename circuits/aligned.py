@@ -150,4 +150,4 @@ def check_aligned(source_sets: Iterable[str], by: By) -> None:
 def _member_of(graph: AttributionGraph) -> dict[str, str]:
     """Node id to the name of its supernode."""
     groups = graph.metadata.provenance.get("supernodes") or []
-    return {str(member): str(name) for name, *members in groups for member in members}
+    return {str(member): str(group["label"]) for group in groups for member in group["members"]}

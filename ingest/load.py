@@ -119,16 +119,19 @@ def keep_graph(
     return "updated"
 
 
-def relabel(source_set: str, store: GraphStore, library: Library) -> list[str]:
+def relabel(source_set: str, store: GraphStore, library: Library, progress: Progress | None = None) -> list[str]:
     """Show the labels that are kept of a dictionary in every graph of it; returns the graphs that changed."""
     labels, changed = LabelStore(library), []
-    for graph_id in library.ids():
+    ids = library.ids()
+    for done, graph_id in enumerate(ids, 1):
+        if progress:
+            progress(done, len(ids), "showing labels")
         if read_metadata(library.place(graph_id))["source_set"] != source_set:
             continue
         graph = labels.shown(library.load(graph_id))
         if not library.is_current(graph):
             with library.replaced(graph):
-                store.add(graph, replace=True)
+                store.set_labels(graph) if store.has(graph_id) else store.add(graph)
             changed.append(graph_id)
     return changed
 

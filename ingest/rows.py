@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ingest.labels import EDITED
 from tracer.graph import AttributionGraph, GraphMetadata
 from tracer.schema import NODE_COLUMNS, NODE_LABELS, NodeKind
 
@@ -60,6 +61,17 @@ def graph_rows(graph: AttributionGraph) -> GraphRows:
         _flows(entry_of[source], entry_of[target], share),
         entries,
     )
+
+
+def node_labels(graph: AttributionGraph) -> list[dict[str, Any]]:
+    """The labels of the kept features, with what they are looked up by and whether somebody edited them."""
+    features = graph.nodes[graph.slice_of(NodeKind.FEATURE)]
+    columns = (features.loc[features["kept"], name].tolist() for name in ("node_id", "label", "label_note"))
+    return [
+        {"node_id": node_id, "label": label, "label_key": label_key(label), "label_note": note,
+         "edited": note.startswith(EDITED)}
+        for node_id, label, note in zip(*columns, strict=True)
+    ]  # fmt: skip
 
 
 def graph_from_rows(

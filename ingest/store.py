@@ -13,7 +13,7 @@ from ingest import guard
 from ingest.bolt import Client, Connection, Rows, Transaction, connection_from_environment
 from ingest.pieces import Passages
 from ingest.queries import query_named, read_queries
-from ingest.rows import graph_from_rows, graph_rows
+from ingest.rows import graph_from_rows, graph_rows, node_labels
 from ingest.server import LocalServer
 from ingest.writing import HAS_GRAPH, Added, Progress, add_graph, load, remove_graph
 from tracer.errors import QueryError, StoreError
@@ -89,6 +89,17 @@ class GraphStore:
             raise StoreError(
                 f"graph {graph.graph_id} ({graph.metadata.slug}, {len(rows.edges)} kept edges) was not stored: {error}"
             ) from error
+
+    def set_labels(self, graph: AttributionGraph) -> int:
+        """Show the labels of this graph, which is stored with others; returns at how many nodes they differed.
+
+        Raises:
+            StoreError: The server is gone or full; nothing has changed then.
+        """
+        stored = {row["node_id"]: row for row in self.run("graph_nodes", graph_id=graph.graph_id).records}
+        changed = [row for row in node_labels(graph) if row["node_id"] in stored and _differs(row, stored)]
+        self._write(lambda tx: load(tx, "set_labels", graph_id=graph.graph_id, rows=changed))
+        return len(changed)
 
     def remove(self, graph_id: str) -> bool:
         """Delete a graph; False where there is none."""
@@ -262,6 +273,11 @@ class GraphStore:
                 self._client.run_schema(query.text)
             self._client.run_schema("CALL db.awaitIndexes(300)")
             self._client.write(lambda tx: load(tx, "set_version", version=STORE_VERSION, digest=digest))
+
+
+def _differs(row: Mapping[str, Any], stored: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the database shows another label at this node, or another origin of it."""
+    return any(row[name] != stored[row["node_id"]][name] for name in ("label", "label_note"))
 
 
 def open_store(progress: Progress | None = None) -> GraphStore:

@@ -48,6 +48,15 @@ def where(table, *columns: str) -> dict:
     return dict(zip(keys, table["where"], strict=True))
 
 
+def test_supernodes_that_a_graph_brings_along_are_names():
+    graph = prompt("Dallas", "Texas")
+    member = graph.nodes["node_id"].iloc[0]
+    groups = {"supernodes": [{"label": "states", "members": [member]}]}  # as readers and `with_supernodes` write them
+    graph = replace(graph, metadata=replace(graph.metadata, provenance=groups))
+    names = names_of(graph, "supernode").tolist()
+    assert names == ["states", "", "token Dallas", "output out"]
+
+
 def test_nodes_links_and_circuits_are_told_apart():
     found = compare([prompt("Dallas", "Texas", 0.75)], [prompt("Oakland", "California", 0.25, 0.2)], by="label")
     assert where(found.nodes, "name") == {

@@ -217,6 +217,69 @@ def test_feature_occurrences_are_all_of_them_in_that_dictionary_alone(ask):
             assert row["token"] == GRAPHS[0].metadata.tokens[node["position"]]
 
 
+def test_feature_prompts_have_a_row_a_graph_with_every_occurrence(ask):
+    occurrences = defaultdict(lambda: defaultdict(set))
+    for graph in GRAPHS:
+        for node, place in features_of(graph).items():
+            occurrences[place][graph.graph_id].add(node)
+    for (source_set, layer, index), expected in occurrences.items():
+        rows = ask("feature_prompts", source_set=source_set, layer=layer, index=index)
+        assert {row["graph_id"]: set(row["node_ids"]) for row in rows} == expected
+        assert [row["influence"] for row in rows] == sorted((row["influence"] for row in rows), reverse=True)
+        for row in rows:
+            nodes = [NETS[row["graph_id"]].nodes[node] for node in row["node_ids"]]
+            assert row["positions"] == [node["position"] for node in nodes]
+            assert row["activations"] == close([node["activation"] for node in nodes])
+            assert row["influence"] == close(sum(node["influence"] for node in nodes))
+            assert row["label"] == nodes[0]["label"]
+            assert row["tokens"] == list(GRAPHS[0].metadata.tokens)
+
+
+def shares_with(place: tuple[str, int, int], forward: bool) -> dict[tuple, tuple[list[float], list[float]]]:
+    """What a feature gets from (or gives to) each name: signed share and effect in each graph that has both."""
+    found: dict[tuple, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for graph in GRAPHS:
+        net, features = NETS[graph.graph_id], features_of(graph)
+        own = [node for node, where in features.items() if where == place]
+        sums: dict[tuple, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        times: dict[tuple, set[str]] = defaultdict(set)
+        for edge in net.out_edges(own, data=True) if forward else net.in_edges(own, data=True):
+            node = net.nodes[edge[1] if forward else edge[0]]
+            if forward and node["kind"] == "error":
+                continue  # no graph of a model has such an edge
+            by_layer, is_feature = node["kind"] in ("feature", "error"), node["kind"] == "feature"
+            name = (node["kind"], node["layer"] if by_layer else None, node["index"] if is_feature else None,
+                    "" if by_layer else node["label"].strip())  # fmt: skip
+            sums[name][0] += edge[2]["share"] * np.sign(edge[2]["effect"])
+            sums[name][1] += edge[2]["effect"]
+            times[name].add(edge[1])
+        for name, (share, effect) in sums.items():
+            n = len(times[name]) if forward else len(own)
+            found[name][0].append(share / n)
+            found[name][1].append(effect / n)
+    return found
+
+
+@pytest.mark.parametrize("query", ["feature_inputs", "feature_outputs"])
+def test_what_feeds_a_feature_and_what_it_feeds_is_a_mean_over_graphs(ask, query):
+    places = Counter(place for graph in GRAPHS for place in set(features_of(graph).values()))
+    checked = 0
+    for place, n_graphs in places.items():
+        expected = shares_with(place, query == "feature_outputs")
+        rows = ask(query, source_set=place[0], layer=place[1], index=place[2], limit=1000)
+        assert len(rows) == len(expected)
+        for row in rows:
+            is_named = row["kind"] in ("token", "logit")
+            shares, effects = expected[row["kind"], row["layer"], row["index"], row["label"] if is_named else ""]
+            assert (row["graphs"], row["mean_share"]) == (len(shares), close(sum(shares) / n_graphs))
+            assert (row["least_share"], row["most_share"]) == (close(min(shares)), close(max(shares)))
+            assert row["mean_effect"] == close(np.mean(effects))
+            checked += 1
+        sizes = [abs(row["mean_share"]) for row in rows]
+        assert sizes == sorted(sizes, reverse=True)
+    assert checked > 50
+
+
 def test_reused_edges_are_counted_over_graphs_with_their_mean_share(ask):
     shares: dict[tuple, list[float]] = defaultdict(list)
     graphs: dict[tuple, set[str]] = defaultdict(set)

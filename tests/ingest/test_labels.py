@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ingest.keep import verify
 from ingest.labels import Label, LabelStore, label_rows, labels_in, now, read_labels, write_labels
 from ingest.library import Library
 from ingest.load import ingest_paths, keep_graph, relabel
@@ -102,6 +103,41 @@ def test_an_edit_goes_before_the_graphs_label_which_goes_before_an_import(store,
     found = store.cypher("MATCH (n:Node {node_id: '0_7_0'}) RETURN n.label AS label").records
     assert found == [{"label": "edited"}]
     assert len(labels.of("model")) == 4 and relabel("model", store, library) == []
+
+
+def test_an_edit_reaches_every_graph_and_the_search_and_leaves_all_else_as_it_was(store, library):
+    first, second = (make_graph(seed, max_index=2) for seed in (1, 2))
+    for graph in (first, second):
+        keep_graph(graph, store, library)
+    features = [graph.nodes[graph.slice_of(NodeKind.FEATURE)] for graph in (first, second)]
+    places = [set(zip(rows["layer"][rows["kept"]], rows["index"][rows["kept"]], strict=True)) for rows in features]
+    layer, index = (int(number) for number in min(places[0] & places[1]))
+    before = {graph.graph_id: store.stored_edges(graph.graph_id) for graph in (first, second)}
+    sums, version = store.sums_of_features(), {row["graph_id"]: row["ingested_at"] for row in store.graphs()}
+    LabelStore(library).add("set", [Label(layer, index, "unheard of", "edit", "me", "", now())])
+    told = []
+    assert relabel("set", store, library, lambda *given: told.append(given)) == sorted(before)
+    assert told[-1] == (2, 2, "showing labels")
+    (found,) = store.run("labels_search", text="unheard").records
+    assert (found["layer"], found["index"], found["graphs"]) == (layer, index, 2)
+    rows = store.run("feature_prompts", source_set="set", layer=layer, index=index).records
+    assert {(row["label"], row["label_note"]) for row in rows} == {("unheard of", f"edited by me, {now()[:10]}")}
+    assert {graph_id: store.stored_edges(graph_id) for graph_id in before} == before
+    assert store.sums_of_features() == sums and not list(verify(store, library))
+    assert all(row["ingested_at"] > version[row["graph_id"]] for row in store.graphs())  # pages read it anew
+    assert relabel("set", store, library) == []
+
+
+def test_a_relabelling_that_was_cut_off_is_finished_by_the_next(store, library, monkeypatch):
+    graph = make_graph(1)
+    keep_graph(graph, store, library)
+    row = graph.nodes[graph.nodes["kept"]].iloc[0]
+    LabelStore(library).add("set", [Label(int(row["layer"]), int(row["index"]), "later", "edit", "me", "", now())])
+    with monkeypatch.context() as patch, pytest.raises(StoreError):
+        patch.setattr(store, "set_labels", lambda _: (_ for _ in ()).throw(StoreError("the server is gone")))
+        relabel("set", store, library)
+    assert relabel("set", store, library) == [graph.graph_id]
+    assert not list(verify(store, library))
 
 
 def test_labels_of_one_graph_are_not_shown_in_another_unasked(store, library, tmp_path):
