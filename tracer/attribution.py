@@ -21,7 +21,7 @@ from tracer.config import COST_SETTINGS, TARGET_SETTINGS, TraceConfig
 from tracer.errors import UnsupportedModelError
 from tracer.estimate import check_fits, sizes_of
 from tracer.graph import AttributionGraph, GraphMetadata, weights_of
-from tracer.influence import prune, scores
+from tracer.influence import prune
 from tracer.labels import Labels
 from tracer.ledger import Ledger, ledger_of
 from tracer.memory import Work, free_bytes, memory_told
@@ -97,8 +97,9 @@ def attribute(
         say("rows of %d features computed, %.1f s since the start", len(selected_A), watch.elapsed_s)
 
     nodes, place = _nodes(model, local, targets, ledger, selected_A, labels)
-    source, target, effect = found.among(selected_A, len(nodes))
-    source, target = place[source], place[target]
+    row_N = np.concatenate([np.full(len(local.features), -1), place[len(selected_A) :]])
+    row_N[selected_A] = place[: len(selected_A)]
+    source, target, effect = found.in_rows(row_N)
     size_N, nodes["remainder"] = _ledger_columns(local, targets, found, selected_A, place)
     _check_finite(nodes, size_N, model)
     weight_N, kind_N = _weights(nodes, config), nodes["kind"].to_numpy()
@@ -108,7 +109,7 @@ def attribute(
     )  # fmt: skip
     nodes["influence"] = np.minimum(pruning.influence_N + weight_N, 1)  # a walk visits the output that it starts at
     nodes["kept"] = pruning.kept_N
-    graph_scores = scores(source, target, effect, kind_N, weight_N)
+    graph_scores = pruning.scores
     say("%d of %d nodes and %d of %d effects kept", pruning.kept_N.sum(), len(nodes), pruning.kept_E.sum(), len(effect))
     say("replacement score %.3f, completeness score %.3f", graph_scores.replacement, graph_scores.completeness)
     inputs = _inputs(model, token_P, config, asked)

@@ -118,12 +118,12 @@ class DirectEffects:
         A batch reaches as far as its last position; it ends before the rows that end earlier would cost too much, and
         before its gradients fill the memory set aside for them.
         """
-        sizes, start, reached = [], 0, 0
+        sizes, start, reached, most = [], 0, 0, BATCH_BYTES / self._maps[0].bytes_a_row
         for row, position in enumerate(position_B):
             size, whole = row - start, (row - start + 1) * (position + 1)
             useful = reached + position + 1
             wasteful = size * position_B[max(row - 1, start)] >= ENOUGH_ROWS and useful < (1 - MAX_WASTE) * whole
-            if size and (size == self.batch_size or wasteful or whole * self._maps[0].bytes_a_row > BATCH_BYTES):
+            if size and (size == self.batch_size or wasteful or whole > most):
                 sizes.append(size)
                 start, useful = row, position + 1
             reached = useful

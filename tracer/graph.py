@@ -135,9 +135,10 @@ class AttributionGraph:
         effect = np.asarray(effect, np.float32)
         kept = np.ones(len(source), bool) if kept is None else np.asarray(kept, bool)
         _check_edges(nodes, source, target, effect)
-        real = np.flatnonzero(effect)
-        order = real[np.lexsort((source[real], target[real]))]
-        source, target, effect, kept = source[order], target[order], effect[order], kept[order]
+        if not (_sorted(source, target) and effect.all()):
+            real = np.flatnonzero(effect)
+            order = real[np.lexsort((source[real], target[real]))]
+            source, target, effect, kept = source[order], target[order], effect[order], kept[order]
         edges = Edges(source, target, effect, shares(target, effect, len(nodes), size_N), kept)
         return cls(nodes, edges, metadata)
 
@@ -299,10 +300,11 @@ def shares(target: np.ndarray, effect: np.ndarray, n_nodes: int, total_N: np.nda
     >>> shares(np.array([2, 2, 3]), np.array([3.0, -1.0, 0.5]), 4).tolist()
     [0.75, 0.25, 1.0]
     """
-    size = np.abs(effect).astype(np.float64)
+    share = np.abs(effect, dtype=np.float64)
     if total_N is None:
-        total_N = np.bincount(target, weights=size, minlength=n_nodes)
-    return (size / np.maximum(total_N[target], 1e-10)).astype(np.float32)  # 1e-10: the peer's clamp
+        total_N = np.bincount(target, weights=share, minlength=n_nodes)
+    share /= np.maximum(total_N, 1e-10)[target]  # 1e-10: the peer's clamp
+    return share.astype(np.float32)
 
 
 def _complete_nodes(nodes: pd.DataFrame) -> pd.DataFrame:
@@ -343,6 +345,13 @@ def _complete_nodes(nodes: pd.DataFrame) -> pd.DataFrame:
     return full
 
 
+def _sorted(source: np.ndarray, target: np.ndarray) -> bool:
+    """Whether edges are in order of their targets, and those into one target in order of their sources."""
+    before, after = slice(None, -1), slice(1, None)
+    rises = target[after] > target[before]
+    return bool((rises | ((target[after] == target[before]) & (source[after] >= source[before]))).all())
+
+
 def _check_edges(nodes: pd.DataFrame, source: np.ndarray, target: np.ndarray, effect: np.ndarray) -> None:
     n = len(nodes)
     if not len(source) == len(target) == len(effect):
@@ -350,10 +359,10 @@ def _check_edges(nodes: pd.DataFrame, source: np.ndarray, target: np.ndarray, ef
             f"{len(source)} sources, {len(target)} targets and {len(effect)} effects; expected as many of each. "
             "Pass parallel arrays."
         )
-    ends = np.concatenate([source, target])
-    if len(ends) and (ends.min() < 0 or ends.max() >= n):
+    lowest, highest = (min(source.min(), target.min()), max(source.max(), target.max())) if len(source) else (0, -1)
+    if lowest < 0 or highest >= n:
         raise GraphFormatError(
-            f"an edge ends at row {ends.max() if ends.max() >= n else ends.min()}; the graph has {n} nodes. "
+            f"an edge ends at row {highest if highest >= n else lowest}; the graph has {n} nodes. "
             "Drop edges to nodes that are not there."
         )
     if not np.isfinite(effect).all():
@@ -367,7 +376,8 @@ def _check_edges(nodes: pd.DataFrame, source: np.ndarray, target: np.ndarray, ef
         entered = nodes["node_id"].iloc[int(target[is_bias_N[target]][0])]
         raise GraphFormatError(f"an edge enters the bias {entered}; expected none: it is a constant. Drop the edge.")
     layer = nodes["layer"].to_numpy()
-    backward = np.flatnonzero(layer[source] - is_bias_N[source] >= layer[target])  # attention's bias acts in its layer
+    after_N = layer - is_bias_N  # attention's bias acts in its layer
+    backward = np.flatnonzero(after_N[source] >= layer[target])
     if len(backward):
         at = backward[0]
         raise GraphFormatError(

@@ -28,6 +28,8 @@ class Pruning:
     """(N,) influence in the whole graph, without the outputs' own weight."""
     cumulative_N: np.ndarray
     """(N,) share of all influence that this node and the ones above it carry; small is important."""
+    scores: "Scores"
+    """Of the whole graph."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def influence(
     >>> influence(source, target, effect, weight_N=np.array([0.0, 0.0, 1.0])).tolist()
     [1.0, 0.75, 0.0]
     """
-    return _influence(_shares(target, effect, len(weight_N), size_N), source, target, weight_N)
+    return _Inputs(source, target, effect, len(weight_N), size_N).influence(weight_N)
 
 
 def prune(
@@ -95,20 +97,22 @@ def prune(
         kind_N: (N,) a NodeKind each.
         weight_N: (N,) weight of each output, zero on other nodes.
     """
-    n_nodes = len(weight_N)
-    share_E = _shares(target, effect, n_nodes)
-    influence_N = _influence(share_E, source, target, weight_N)
+    inputs = _Inputs(source, target, effect, len(weight_N))
+    influence_N = inputs.influence(weight_N)
     always_N = np.isin(kind_N, [NodeKind.TOKEN, NodeKind.LOGIT]) | (weight_N > 0)
     if keep_errors:
         always_N |= np.isin(kind_N, [NodeKind.ERROR, NodeKind.BIAS])
     kept_N = (influence_N >= _threshold(influence_N, node_threshold)) | always_N
 
-    inside_E = kept_N[source] & kept_N[target]
-    inner_E = _shares(target, np.where(inside_E, effect, 0), n_nodes)
-    score_E = inner_E * (_influence(inner_E, source, target, weight_N) + weight_N)[target]
-    kept_E = inside_E & (score_E > 0) & (score_E >= _threshold(score_E, edge_threshold))
-    _drop_dead_ends(source, target, kept_N, kept_E, always_N, kind_N == NodeKind.FEATURE)
-    return Pruning(kept_N, kept_E, influence_N, cumulative_shares(influence_N))
+    inner = np.flatnonzero(kept_N[source] & kept_N[target])  # few of all edges: only these are looked at from here on
+    score = _Inputs(source[inner], target[inner], effect[inner], len(weight_N)).scores(weight_N)
+    inner = inner[(score > 0) & (score >= _threshold(score, edge_threshold))]
+    inner = _drop_dead_ends(source, target, inner, kept_N, always_N, kind_N == NodeKind.FEATURE)
+    kept_E = np.zeros(len(source), bool)
+    kept_E[inner] = True
+    return Pruning(
+        kept_N, kept_E, influence_N, cumulative_shares(influence_N), _scores(inputs, influence_N, kind_N, weight_N)
+    )
 
 
 def start_weights(probability_K: np.ndarray) -> np.ndarray:
@@ -130,18 +134,8 @@ def scores(
     >>> scores(np.array([0, 1]), np.array([2, 2]), np.array([1.0, -3.0]), kinds, np.array([0.0, 0.0, 1.0]))
     Scores(replacement=0.75, completeness=0.875)
     """
-    n_nodes = len(weight_N)
-    share_E = _shares(target, effect, n_nodes)
-    influence_N = _influence(share_E, source, target, weight_N)
-    explained = float(influence_N[np.isin(kind_N, [NodeKind.TOKEN, NodeKind.BIAS])].sum())
-    from_errors = float(influence_N[kind_N == NodeKind.ERROR].sum())
-    is_error_E = kind_N[source] == NodeKind.ERROR
-    unexplained_N = np.bincount(target[is_error_E], weights=share_E[is_error_E], minlength=n_nodes)
-    visited_N = influence_N + weight_N
-    return Scores(
-        replacement=_ratio(explained, explained + from_errors),
-        completeness=_ratio(float(((1 - unexplained_N) * visited_N).sum()), float(visited_N.sum())),
-    )
+    inputs = _Inputs(source, target, effect, len(weight_N))
+    return _scores(inputs, inputs.influence(weight_N), kind_N, weight_N)
 
 
 def cumulative_shares(influence_N: np.ndarray) -> np.ndarray:
@@ -156,58 +150,134 @@ def cumulative_shares(influence_N: np.ndarray) -> np.ndarray:
     return cumulative_N
 
 
-def _shares(target: np.ndarray, effect: np.ndarray, n_nodes: int, size_N: np.ndarray | None = None) -> np.ndarray:
-    """As `graph.shares`, in double precision: thresholds compare sums of many."""
-    size_E = np.abs(effect).astype(np.float64)
-    total_N = np.bincount(target, weights=size_E, minlength=n_nodes) if size_N is None else size_N
-    return size_E / np.maximum(total_N[target], 1e-10)  # 1e-10: the peer's clamp
+class _Inputs:
+    """The sizes of all effects, target by target: a matrix in rows, of which no column is ever looked for."""
+
+    def __init__(
+        self, source: np.ndarray, target: np.ndarray, effect: np.ndarray, n_nodes: int, size_N: np.ndarray | None = None
+    ):
+        self.order = None if (target[1:] >= target[:-1]).all() else np.argsort(target, kind="stable")
+        if self.order is not None:
+            source, target, effect = source[self.order], target[self.order], effect[self.order]
+        self.n_nodes, self.source = n_nodes, source.astype(np.int32, copy=False)
+        self.size_E = np.abs(effect, dtype=np.float64)  # double precision: thresholds compare sums of many
+        self.ends = np.searchsorted(target, np.arange(n_nodes + 1, dtype=target.dtype))
+        total_N = self.sums(np.ones(n_nodes)) if size_N is None else size_N
+        self.total_N = np.maximum(total_N, 1e-10)  # the peer's clamp
+
+    def sums(self, value_N: np.ndarray) -> np.ndarray:
+        """(N,) over the effects into each node: their sizes times the values of their sources."""
+        return self._rows(0, self.n_nodes) @ value_N
+
+    def influence(self, weight_N: np.ndarray) -> np.ndarray:
+        """(N,) The chance that a walk back visits each node; the start is no visit."""
+        steps = self._steps()
+        if steps is None:
+            return self._influence_by_hops(weight_N.astype(np.float64))
+        influence_N = np.zeros(self.n_nodes)
+        for first, last in steps:  # what leads to these nodes is complete
+            here = slice(first, last)
+            influence_N += self._rows(first, last).T @ ((influence_N[here] + weight_N[here]) / self.total_N[here])
+        return influence_N
+
+    def scores(self, weight_N: np.ndarray) -> np.ndarray:
+        """(E,) The chance that a walk back takes each edge, in the order in which edges were given."""
+        visits_N = (self.influence(weight_N) + weight_N) / self.total_N
+        score_E = self.size_E * np.repeat(visits_N, np.diff(self.ends))
+        if self.order is None:
+            return score_E
+        given_E = np.empty_like(score_E)
+        given_E[self.order] = score_E
+        return given_E
+
+    def _rows(self, first: int, last: int) -> csr_array:
+        """Sizes of effects on the nodes from first to last."""
+        start, end = self.ends[first], self.ends[last]
+        ends = (self.ends[first : last + 1] - start).astype(np.int32 if end - start < 2**31 else np.int64)
+        values = (self.size_E[start:end], self.source[start:end], ends)
+        return csr_array(values, shape=(last - first, self.n_nodes))
+
+    def _steps(self) -> list[tuple[int, int]] | None:
+        """Runs of nodes, from the last one down, none of which acts on another of its run; None: they stand in no
+        order in which effects only go on."""
+        entered_N = np.diff(self.ends) > 0
+        latest_N = np.full(self.n_nodes, -1)  # the last of a node's sources that has inputs itself
+        if entered_N.any():
+            row_E = np.where(entered_N[self.source], self.source, np.int32(-1))
+            latest_N[entered_N] = np.maximum.reduceat(row_E, self.ends[:-1][entered_N])
+        if (latest_N >= np.arange(self.n_nodes)).any():
+            return None
+        steps, last, latest = [], self.n_nodes, -1
+        for row in np.flatnonzero(entered_N)[::-1].tolist():
+            if latest >= row:
+                steps.append((row + 1, last))
+                last, latest = row + 1, -1
+            latest = max(latest, latest_N[row])
+        return [*steps, (0, last)]
+
+    def _influence_by_hops(self, weight_N: np.ndarray) -> np.ndarray:
+        """The same where nodes stand in any order: over paths of one hop, of two, and so on."""
+        back_NN = self._rows(0, self.n_nodes).T
+        hop_N = back_NN @ (weight_N / self.total_N)
+        influence_N = hop_N.copy()
+        for _ in range(self.n_nodes):  # a path in an acyclic graph has fewer hops than nodes
+            hop_N = back_NN @ (hop_N / self.total_N)
+            if not hop_N.any():
+                return influence_N
+            influence_N += hop_N
+        raise GraphFormatError(
+            f"direct effects on {self.n_nodes} nodes contain a cycle; expected each edge to go from an earlier node to "
+            "a later one. Check that sources and targets are not exchanged."
+        )
 
 
-def _influence(share_E: np.ndarray, source: np.ndarray, target: np.ndarray, weight_N: np.ndarray) -> np.ndarray:
-    n_nodes = len(weight_N)
-    back_NN = csr_array((share_E, (source, target)), shape=(n_nodes, n_nodes))
-    hop_N = back_NN @ weight_N.astype(np.float64)
-    influence_N = hop_N.copy()
-    for _ in range(n_nodes):  # a path in an acyclic graph has fewer hops than nodes
-        hop_N = back_NN @ hop_N
-        if not hop_N.any():
-            return influence_N
-        influence_N += hop_N
-    raise GraphFormatError(
-        f"direct effects on {n_nodes} nodes contain a cycle; expected each edge to go from an earlier node to a later "
-        "one. Check that sources and targets are not exchanged."
+def _scores(inputs: _Inputs, influence_N: np.ndarray, kind_N: np.ndarray, weight_N: np.ndarray) -> Scores:
+    is_error_N = kind_N == NodeKind.ERROR
+    explained = float(influence_N[np.isin(kind_N, [NodeKind.TOKEN, NodeKind.BIAS])].sum())
+    unexplained_N = inputs.sums(is_error_N.astype(np.float64)) / inputs.total_N
+    visited_N = influence_N + weight_N
+    return Scores(
+        replacement=_ratio(explained, explained + float(influence_N[is_error_N].sum())),
+        completeness=_ratio(float(((1 - unexplained_N) * visited_N).sum()), float(visited_N.sum())),
     )
 
 
 def _threshold(score: np.ndarray, share: float) -> float:
     """The smallest score among the largest ones that together make up this share of all."""
-    falling = np.sort(score)[::-1]
-    n_positive = int((falling > 0).sum())
-    if not n_positive:
+    rest = score[score > 0]
+    if not len(rest):
         return 0.0
-    cumulative = np.cumsum(falling) / falling.sum()
-    at = min(int(np.searchsorted(cumulative, share)), n_positive - 1)  # rounding must not reach the zeros
-    return float(falling[at])
+    wanted = share * float(rest.sum())
+    while len(rest) > 1:  # all above `rest` is counted, nothing below it is wanted
+        middle = len(rest) // 2
+        rest = np.partition(rest, middle)
+        upper = float(rest[middle:].sum())
+        if upper >= wanted:
+            rest = rest[middle:]
+        else:
+            rest, wanted = rest[:middle], wanted - upper
+    return float(rest[0])
 
 
 def _drop_dead_ends(
     source: np.ndarray,
     target: np.ndarray,
+    edge: np.ndarray,
     kept_N: np.ndarray,
-    kept_E: np.ndarray,
     always_N: np.ndarray,
     feature_N: np.ndarray,
-) -> None:
-    """Drop, in place, nodes that lead nowhere and features nothing enters, with their edges, until none is left."""
-    n_nodes = len(kept_N)
-    for _ in range(n_nodes + 1):  # each round but the last drops a node
-        leaves_N = np.bincount(source[kept_E], minlength=n_nodes) > 0
-        entered_N = np.bincount(target[kept_E], minlength=n_nodes) > 0
+) -> np.ndarray:
+    """Of these edges the ones that are left when nodes that lead nowhere and features nothing enters are dropped, until
+    there is none; `kept_N` changes in place."""
+    for _ in range(len(kept_N) + 1):  # each round but the last drops a node
+        leaves_N, entered_N = np.zeros_like(kept_N), np.zeros_like(kept_N)
+        leaves_N[source[edge]] = entered_N[target[edge]] = True
         stays_N = kept_N & (always_N | leaves_N) & (~feature_N | entered_N)
         if (stays_N == kept_N).all():
-            return
+            break
         kept_N[:] = stays_N
-        kept_E &= kept_N[source] & kept_N[target]
+        edge = edge[kept_N[source[edge]] & kept_N[target[edge]]]
+    return edge
 
 
 def _ratio(part: float, whole: float) -> float:

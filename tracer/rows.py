@@ -37,45 +37,69 @@ class FoundEdges:
     def __post_init__(self) -> None:
         self.sum_N, self.size_N = np.zeros(self.n_nodes), np.zeros(self.n_nodes)
         self.left_out_N, self.left_out_size_N = np.zeros(self.n_nodes), np.zeros(self.n_nodes)
-        self._columns = tuple(_Column(kind, self.on_disk) for kind in (np.int32, np.int32, np.float32))
+        self._targets: list[np.ndarray] = []
+        self._counts: list[np.ndarray] = []
+        self._source, self._effect = _Column(np.int32, self.on_disk), _Column(np.float32, self.on_disk)
 
     def add(self, target_B: np.ndarray, effect_BS: Tensor) -> None:
         """Take the effects of all sources on these targets; zeros are no edges."""
-        self.sum_N[target_B] = effect_BS.sum(1, dtype=torch.float64).cpu().numpy()
-        self.size_N[target_B] = effect_BS.abs().sum(1, dtype=torch.float64).cpu().numpy()
         if self.most is None or effect_BS.shape[1] <= self.most:
-            effect = effect_BS.float().cpu().numpy()
-            row, source = np.nonzero(effect)
-            effect = effect[row, source]
+            source, effect, count_B = _not_zero(effect_BS.float().cpu().numpy())
+            self.sum_N[target_B], self.size_N[target_B] = _sums(effect, count_B), _sums(np.abs(effect), count_B)
         else:
+            self.sum_N[target_B] = effect_BS.double().sum(1).cpu().numpy()
+            self.size_N[target_B] = effect_BS.double().abs().sum(1).cpu().numpy()
             source_BE = effect_BS.abs().topk(self.most, sorted=False).indices.sort(1).values
             effect_BE = effect_BS.gather(1, source_BE)
             wide_BE = effect_BE.double().cpu().numpy()
             self.left_out_N[target_B] = self.sum_N[target_B] - wide_BE.sum(1)
             self.left_out_size_N[target_B] = np.maximum(self.size_N[target_B] - np.abs(wide_BE).sum(1), 0)
-            effect = effect_BE.float().cpu().numpy()
-            row, place = np.nonzero(effect)
-            source, effect = source_BE.cpu().numpy()[row, place], effect[row, place]
-        for column, values in zip(self._columns, (source, target_B[row], effect), strict=True):
-            column.extend(values)
+            place, effect, count_B = _not_zero(effect_BE.float().cpu().numpy())
+            source = source_BE.cpu().numpy()[np.repeat(np.arange(len(count_B)), count_B), place]
+        self._targets.append(target_B)
+        self._counts.append(count_B)
+        self._source.extend(source)
+        self._effect.extend(effect)
 
     def columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Source, target, effect of all edges so far."""
-        source, target, effect = (column.values() for column in self._columns)
-        return source, target, effect
+        """Source, target, effect of all edges so far, sorted by target, then source."""
+        return self.in_rows(np.arange(self.n_nodes, dtype=np.int32))
+
+    def in_rows(self, row_N: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same between these rows of a graph, in which -1 stands for what is no node of it; of sources that are
+        nodes, later ones stand in later rows."""
+        source, effect = self._source.values(), self._effect.values()
+        row_T = row_N[np.concatenate([np.empty(0, np.int64), *self._targets])]
+        end_T = np.cumsum(np.concatenate([np.zeros(1, np.int64), *self._counts]))
+        order, row_N, all_there = np.argsort(row_T, kind="stable"), row_N.astype(np.int32), (row_N >= 0).all()
+        ends, rows, values = [0], np.empty(len(source), np.int32), np.empty(len(source), np.float32)
+        for at in order.tolist():  # the edges into one target stand together, and in order
+            row, value = row_N[source[end_T[at] : end_T[at + 1]]], effect[end_T[at] : end_T[at + 1]]
+            if not all_there:
+                row, value = row[row >= 0], value[row >= 0]
+            ends.append(ends[-1] + len(row))
+            rows[ends[-2] : ends[-1]], values[ends[-2] : ends[-1]] = row, value
+        return rows[: ends[-1]], np.repeat(row_T[order].astype(np.int32), np.diff(ends)), values[: ends[-1]]
 
     def sums(self) -> tuple[np.ndarray, np.ndarray]:
         """Sum of all effects into each target, and of their sizes, kept or not; zero where none was traced."""
         return self.sum_N, self.size_N
 
-    def among(self, selected_A: np.ndarray, n_nodes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The edges between nodes of the graph, where only these features became nodes, in rows of the graph."""
-        row = np.full(n_nodes - len(selected_A) + self.n_features, -1, np.int32)
-        row[selected_A] = np.arange(len(selected_A))
-        row[self.n_features :] = np.arange(len(selected_A), n_nodes)
-        source, target, effect = self.columns()
-        inside = row[source] >= 0
-        return row[source[inside]], row[target[inside]], effect[inside]
+
+def _not_zero(effect_BE: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Column and value of what is not zero, row after row, and how many there are of each row."""
+    n_rows, n_columns = effect_BE.shape
+    place = np.flatnonzero(effect_BE != 0)
+    count_B = np.diff(np.searchsorted(place, np.arange(n_rows + 1) * n_columns))
+    return place - np.repeat(np.arange(n_rows) * n_columns, count_B), effect_BE.ravel()[place], count_B
+
+
+def _sums(value: np.ndarray, count_B: np.ndarray) -> np.ndarray:
+    """(B,) sums over so many values each."""
+    sum_B, filled_B = np.zeros(len(count_B)), count_B > 0
+    if filled_B.any():
+        sum_B[filled_B] = np.add.reduceat(value, (np.cumsum(count_B) - count_B)[filled_B], dtype=np.float64)
+    return sum_B
 
 
 class _Column:

@@ -110,6 +110,17 @@ def test_the_order_of_edges_does_not_matter(graph, order):
     )
 
 
+@given(graph=graphs(), seed=st.integers(0, 10_000))
+def test_nodes_may_stand_in_any_order(graph, seed):
+    """In graphs from elsewhere a source may stand after what it acts on."""
+    source, target, effect, _, weight_N = graph
+    moved_N = np.random.default_rng(seed).permutation(len(weight_N))
+    moved_weight_N = np.empty_like(weight_N)
+    moved_weight_N[moved_N] = weight_N
+    moved = influence(moved_N[source], moved_N[target], effect, moved_weight_N)
+    assert np.allclose(moved[moved_N], influence(source, target, effect, weight_N))
+
+
 def test_a_cycle_is_refused_with_the_likely_cause():
     with pytest.raises(GraphFormatError, match=r"cycle.*not exchanged"):
         influence(np.array([0, 1, 1]), np.array([1, 0, 2]), np.ones(3), np.array([0, 0, 1.0]))

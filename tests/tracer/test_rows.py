@@ -39,6 +39,12 @@ def test_of_each_target_the_largest_are_kept_and_the_rest_is_summed():
     assert [column.tolist() for column in edges.sums()] == [[0, 0, 0, 0, -1, 3], [0, 0, 0, 0, 7, 3]]
 
 
+def test_edges_come_in_order_of_targets_and_only_between_nodes():
+    """Source 1 is no node of the graph, where source 3 comes after outputs and output 5 before output 4."""
+    row_N = np.array([0, -1, 1, 4, 3, 2])
+    assert [column.tolist() for column in found().in_rows(row_N)] == [[1, 0, 4], [2, 3, 3], [3, 1, 2]]
+
+
 @settings(max_examples=30)
 @given(seed=st.integers(0, 1000), most=st.integers(1, 30))
 def test_kept_and_left_out_make_up_every_sum(seed, most):
