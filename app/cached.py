@@ -1,6 +1,5 @@
 """Everything the pages read, kept between reruns: the only st.cache_* calls."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from app.part import is_pruned_away, part_to_show
 from app.roles import read_roles
 from app.wire import pack_graph
 from circuits.pattern import match, parse_pattern
-from ingest.bolt import Rows
 from ingest.library import Library, default_library
 from ingest.search import cypher_behind, search_circuits
 from ingest.store import GraphStore, open_store
@@ -24,7 +22,6 @@ SHORT_S = 5  # seconds until a list is asked for again: graphs may come in while
 KEPT_PACKED = 24  # graphs as bytes
 KEPT_EDGES = 30_000_000  # of whole graphs: about half a gigabyte
 KEPT_ANSWERS = 64
-KEPT_ROWS_S = 60
 
 
 @dataclass(frozen=True)
@@ -121,17 +118,6 @@ def waypoint_counts(pattern: str, versions: tuple[tuple[str, str], ...]) -> list
         (waypoint.text, int((column > 0).sum()), int(column.sum()))
         for waypoint, column in zip(parsed, counts.T, strict=True)
     ]
-
-
-@st.cache_data(ttl=KEPT_ROWS_S, max_entries=KEPT_ANSWERS, show_spinner="Running…", show_time=True)
-def cypher(text: str, params: str, run: float) -> Rows:
-    """The answer of a Cypher text, read-only and limited; asked again for every new `run`.
-
-    Args:
-        params: The parameters as JSON.
-        run: When the person asked.
-    """
-    return store().cypher(text, json.loads(params))
 
 
 @st.cache_data(ttl=SHORT_S, show_spinner=False)

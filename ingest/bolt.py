@@ -4,6 +4,7 @@ import os
 import random
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,14 @@ from tracer.errors import LoginError, QueryError, StoreError, StoreUnreachableEr
 T = TypeVar("T")
 SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 SHORT = 240  # characters of a server's message that are shown
+ROWS_AT_ONCE = 10  # that the server holds ready where nobody knows how large they are; a thousand cost it its memory
 MAX_RETRY_S = 30  # of a write that met a deadlock with another writer
+CANCELLED = "Neo.ClientError.Transaction.Terminated"
+NOT_IN_THIS_EDITION = "51N27"
+CANCEL = """
+SHOW TRANSACTIONS YIELD transactionId AS id, metaData WHERE metaData.name = $name
+TERMINATE TRANSACTIONS id YIELD message RETURN message
+"""
 
 
 @dataclass(frozen=True)
@@ -116,25 +124,47 @@ class Client:
         max_rows: int | None = None,
         timeout_s: float | None = None,
         stamp: str | None = None,
+        max_size: int | None = None,
+        name: str = "",
     ) -> Rows:
         """Run one query in read access mode, which the server itself enforces.
 
         Args:
             stamp: A query that tells, in one row, whether something is changing; see `Rows.settled`.
+            max_size: Characters and numbers of the whole answer; rows above that are left out like those over max_rows.
+            name: By which `cancel` finds it while it runs.
+
+        Raises:
+            QueryError: Among others, where the first row alone is above max_size.
         """
-        began = time.perf_counter()
+        began, name = time.perf_counter(), name or str(uuid.uuid4())
         with (
             translated(self.connection),
-            self._session(neo4j.READ_ACCESS) as session,
-            session.begin_transaction(timeout=timeout_s) as tx,
+            self._session(neo4j.READ_ACCESS, 1000 if max_size is None else ROWS_AT_ONCE) as session,
+            session.begin_transaction(timeout=timeout_s, metadata={"name": name}) as tx,
+            self._ended_with_us(name),
         ):
             before = _stamp(tx, stamp)
             result = tx.run(text, dict(parameters))  # pyright: ignore[reportArgumentType]
-            records, truncated = _first_rows(result, max_rows)
+            records, truncated = _first_rows(result, max_rows, max_size)
             columns = tuple(result.keys())
             result.consume()  # what is over max_rows stays at the server
             settled = stamp is None or (not before["busy"] and before == _stamp(tx, stamp))
         return Rows(columns, records, (time.perf_counter() - began) * 1000, truncated, settled)
+
+    def cancel(self, name: str) -> bool:
+        """End the query that runs under this name, whose caller gets a QueryError; False where none does."""
+        with translated(self.connection), self._session(neo4j.READ_ACCESS) as session:
+            return bool(list(session.run(CANCEL, name=name)))
+
+    @contextmanager
+    def _ended_with_us(self, name: str) -> Iterator[None]:
+        """On Ctrl-C end the query at the server as well: else the driver waits for its answer first."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.cancel(name)
+            raise
 
     def explain(self, text: str, parameters: Mapping[str, Any]) -> Plan:
         """The plan of a query; nothing is run."""
@@ -167,8 +197,9 @@ class Client:
         with translated(self.connection), self._session(neo4j.WRITE_ACCESS) as session:
             session.run(text).consume()  # pyright: ignore[reportArgumentType]
 
-    def _session(self, mode: str) -> neo4j.Session:
-        return self._driver.session(database=self.connection.database, default_access_mode=mode)
+    def _session(self, mode: str, rows_at_once: int = 1000) -> neo4j.Session:
+        database = self.connection.database
+        return self._driver.session(database=database, default_access_mode=mode, fetch_size=rows_at_once)
 
 
 class Transaction:
@@ -228,13 +259,36 @@ def _stamp(tx: neo4j.Transaction, text: str | None) -> dict[str, Any]:
     return rows[0] if rows else {"busy": False}
 
 
-def _first_rows(result: neo4j.Result, max_rows: int | None) -> tuple[list[dict[str, Any]], bool]:
+def _first_rows(result: neo4j.Result, max_rows: int | None, max_size: int | None) -> tuple[list[dict[str, Any]], bool]:
     records: list[dict[str, Any]] = []
+    size = 0
     for record in result:
         if max_rows is not None and len(records) == max_rows:
             return records, True
-        records.append({key: plain(value) for key, value in record.items()})
+        row = {key: plain(value) for key, value in record.items()}
+        size += _size(row) if max_size is not None else 0
+        if max_size is not None and size > max_size:
+            if records:
+                return records, True
+            raise QueryError(
+                f"One row has {size:,} characters and numbers; expected at most {max_size:,}. Return less of each: "
+                "size(list), left(text, 100), or rows instead of a list."
+            )
+        records.append(row)
     return records, False
+
+
+def _size(value: Any) -> int:
+    """How many characters and numbers a plain value holds."""
+    match value:
+        case str():
+            return len(value)
+        case dict():
+            return sum(_size(each) for each in value.values())
+        case list():
+            return sum(_size(each) for each in value)
+        case _:
+            return 1
 
 
 def _operators(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -269,6 +323,8 @@ def translated(connection: Connection, shift: int = 0) -> Iterator[None]:
             "(`throughline db start` for the local one) or check THROUGHLINE_NEO4J_URI; nothing stored was lost."
         ) from error
     except neo4j.exceptions.Neo4jError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # which ended the query, and this is the answer to that
+            raise error.__context__ from None
         raise _refusal(connection, error, shift) from error
     except (neo4j.exceptions.ConfigurationError, neo4j.exceptions.DriverError, ValueError, TypeError) as error:
         raise StoreError(f"Neo4j at {connection.uri} cannot be used: {error}.") from error
@@ -278,10 +334,14 @@ def _refusal(connection: Connection, error: neo4j.exceptions.Neo4jError, shift: 
     code, message = error.code or "", _short(error)
     if "TransactionTimedOut" in code or "timeout" in code.lower():
         return QueryError("The query took longer than its time limit and was stopped. Narrow it (a graph_id, a LIMIT).")
+    if code == CANCELLED:
+        return QueryError("The query was cancelled.")
     if _lacks_memory(error):
         return _too_large()
     if code.startswith("Neo.ClientError.Database.DatabaseNotFound"):
         return StoreError(f"Neo4j at {connection.uri} has no database {connection.database!r}. Name one that exists.")
+    if error.gql_status == NOT_IN_THIS_EDITION:
+        return QueryError(f"{message}")
     if code.startswith("Neo.DatabaseError") or "DatabaseUnavailable" in code or "ReadOnly" in code:
         return StoreUnreachableError(
             f"Neo4j at {connection.uri} cannot go on ({message}), most often because its disk is full. Make room, then "

@@ -25,6 +25,7 @@ ROOM_PER_EDGE = 1 << 10  # bytes, with the log of its transaction; about 500 mea
 COMMIT_MS = 10_000  # a commit of 100,000 edges takes 2 to 4 s on two busy cores
 ONE_TRANSACTION = 80_000  # edges; 200,000 took more than the 640 MB that one transaction may use
 QUERY_TIMEOUT_S = 60.0
+MOST_SIZE = 20_000_000  # characters and numbers in the answer of a query that somebody typed
 
 T = TypeVar("T")
 
@@ -143,21 +144,32 @@ class GraphStore:
         return self._read(query.text, query.bind(params), timeout_s=QUERY_TIMEOUT_S)
 
     def cypher(
-        self, text: str, params: Mapping[str, Any] | None = None, max_rows: int = 1000, timeout_s: float = 30
+        self,
+        text: str,
+        params: Mapping[str, Any] | None = None,
+        max_rows: int = 1000,
+        timeout_s: float = 30,
+        name: str = "",
     ) -> Rows:
         """The answer of any Cypher that only reads; the server enforces that, the plan is checked beforehand.
 
         Args:
             max_rows: More rows are left out, and the answer says `truncated`.
             timeout_s: The server stops the query then.
+            name: By which `cancel` finds it.
 
         Raises:
             QueryError: The text is wrong, is refused, or takes too long; with the place in the text where known.
         """
         if not text.strip():
             raise QueryError("the Cypher is empty; expected a query such as MATCH (g:Graph) RETURN g.slug. Type one.")
+        guard.check_text(text)
         guard.check_plan(self._client.explain(text, params or {}))
-        return self._read(text, params or {}, max_rows, timeout_s)
+        return self._read(text, params or {}, max_rows, timeout_s, MOST_SIZE, name)
+
+    def cancel(self, name: str) -> bool:
+        """End the query that `cypher` runs under this name, whose caller gets a QueryError; False where none does."""
+        return self._client.cancel(name)
 
     def schema_counts(self) -> dict[str, int]:
         """How many nodes of each label and relationships of each type there are, from the server's own counters."""
@@ -244,15 +256,21 @@ class GraphStore:
                 self._client.write(lambda tx: load(tx, "settle_commit", mark=mark))
 
     def _read(
-        self, text: str, params: Mapping[str, Any], max_rows: int | None = None, timeout_s: float | None = None
+        self,
+        text: str,
+        params: Mapping[str, Any],
+        max_rows: int | None = None,
+        timeout_s: float | None = None,
+        max_size: int | None = None,
+        name: str = "",
     ) -> Rows:
         """The answer of a query between two commits: one that met a commit is asked again."""
         stamp = query_named("commits", "load").text
         deadline = time.monotonic() + COMMIT_MS / 1000
-        rows = self._client.read(text, params, max_rows, timeout_s, stamp)
+        rows = self._client.read(text, params, max_rows, timeout_s, stamp, max_size, name)
         while not rows.settled and time.monotonic() < deadline:
             time.sleep(0.02)
-            rows = self._client.read(text, params, max_rows, timeout_s, stamp)
+            rows = self._client.read(text, params, max_rows, timeout_s, stamp, max_size, name)
         return rows
 
     # -- schema

@@ -13,11 +13,14 @@ from app.frames import node_link, records_frame, returned_picture
 from app.graphlist import caption
 from app.markdown import escaped
 from app.params import Blank, blanks_of, query_params, value_of
+from app.running import RunningQuery
+from ingest.bolt import Rows
 from ingest.queries import Query, read_queries
-from tracer.errors import QueryError
+from tracer.errors import QueryError, StoreError
 
 MAX_ROWS = 1000
 TIMEOUT_S = 30.0
+PATIENCE_S = 1.0  # until a query that still runs is offered to be cancelled
 MOST_DRAWN = 300  # nodes: more is a cloud
 FIRST = "graphs"  # the saved query to begin with
 TABLE, GRAPH = "Table", "Graph"
@@ -91,10 +94,11 @@ def show_answer(text: str, blanks: list[Blank], values: dict[str, str]) -> None:
         st.info(escaped(f"{wanted}."), icon=":material/edit:")
         return
     try:
-        params = {blank.name: value_of(blank, values[blank.name]) for blank in blanks}
-        rows = cached.cypher(text, json.dumps(params, sort_keys=True), st.session_state.get("cypher_run", 0.0))
+        rows = answer(text, {blank.name: value_of(blank, values[blank.name]) for blank in blanks})
     except QueryError as error:
         return show_mistake(text, error)
+    if rows is None:
+        return show_running()
     picture = returned_picture(rows.records)
     drawable = 0 < len(picture[0]) <= MOST_DRAWN
     view = choose_view(rows, drawable)
@@ -103,6 +107,40 @@ def show_answer(text: str, blanks: list[Blank], values: dict[str, str]) -> None:
     else:
         show_table(records_frame(rows.columns, rows.records))
     st.caption(footer(rows))
+
+
+def answer(text: str, params: dict[str, Any]) -> Rows | None:
+    """The answer, asked for once for each press of Run; None where it takes longer than a moment."""
+    state, store = st.session_state, cached.store()
+    which = text, json.dumps(params, sort_keys=True), state.get("cypher_run", 0.0)
+    before: RunningQuery | None = state.get("cypher_query")
+    if before is None or before.which != which:
+        if before:
+            before.cancel()
+        state.cypher_query = RunningQuery(
+            which, lambda name: store.cypher(text, params, MAX_ROWS, TIMEOUT_S, name), store.cancel
+        )
+    query: RunningQuery = state.cypher_query
+    if not query.wait(PATIENCE_S):
+        return None
+    try:
+        return query.answer()
+    except StoreError as error:
+        if not isinstance(error, QueryError):  # Try again means to ask again
+            del state.cypher_query
+        raise
+
+
+@st.fragment(run_every=0.3)
+def show_running() -> None:
+    """How long the query runs, and the way to end it; the page is drawn anew when it has ended."""
+    query: RunningQuery = st.session_state.cypher_query
+    if query.wait(0):
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.button("Cancel", icon=":material/stop_circle:"):
+            query.cancel()
+        st.caption(f"Running for {time.monotonic() - query.began:.0f} s…")
 
 
 def choose_view(rows: Any, drawable: bool) -> str:

@@ -301,6 +301,13 @@ def test_cypher_that_writes_is_refused(page: Page):
     expect(page.get_by_text("1 row · ")).to_be_visible(timeout=30_000)
 
 
+def test_cypher_that_takes_long_can_be_cancelled(page: Page):
+    page.goto("/cypher?q=UNWIND range(1, 1000000000000) AS x WITH x WHERE x %25 7 = 8 RETURN count(x)")
+    page.get_by_role("button", name="Cancel").click(timeout=30_000)
+    expect(page.get_by_text("The query was cancelled.")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
 def test_returned_paths_can_be_drawn(page: Page):
     page.goto("/cypher?q=MATCH p=(:Token)-[:AFFECTS]->(:ActiveFeature) RETURN p LIMIT 3")
     page.get_by_test_id("stMain").get_by_text("Graph", exact=True).click(timeout=30_000)

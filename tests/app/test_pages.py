@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import cached
+from app import cached, cli
 from app.markdown import escaped
 from app.serve import command, launch
+from ingest import guard
 from ingest.store import GraphStore
-from tracer.errors import CircuitError
+from tracer.errors import CircuitError, QueryError
 
 MAIN = Path(__file__).parent.parent.parent / "app" / "main.py"
 
@@ -75,6 +76,19 @@ class TestLoaded:
         [cypher] = [code.value for code in test.code if "MATCH" in code.value]
         rows = cached.store().cypher(cypher)
         assert [row["slug"] for row in rows.records] == ["dallas-demo"]
+
+
+@pytest.mark.parametrize("check", ["check_text", "check_plan"])
+def test_cypher_of_the_page_and_of_the_command_line_go_through_one_gate(loaded, check, monkeypatch, capsys):
+    def shut(what: object) -> None:
+        raise QueryError("the gate is shut")
+
+    monkeypatch.setattr(guard, check, shut)
+    page = open_page("cypher", q="RETURN 1 AS x")
+    assert "the gate is shut" in text_of(page) and len(page.dataframe) == 1  # that of the counts
+    with pytest.raises(SystemExit):
+        cli.main(["cypher", "RETURN 1 AS x"])
+    assert "the gate is shut" in capsys.readouterr().err
 
 
 def test_without_a_database_the_page_says_how_to_start_one(monkeypatch: pytest.MonkeyPatch):
