@@ -15,7 +15,7 @@ STEPS = {
     "lint": ["ruff", "check", "."],
     "format": ["ruff", "format", "--check", "."],
     "types": ["pyright"],
-    "tests": ["pytest", "-q"],
+    "tests": ["pytest", "-q", "-n", "2", "--dist", "loadfile"],
 }
 
 
