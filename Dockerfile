@@ -11,4 +11,4 @@ RUN pip install --no-cache-dir -c constraints.txt .
 RUN useradd --create-home --uid 1000 reader && mkdir /library && chown reader /library
 USER reader
 EXPOSE 8501
-CMD ["throughline", "app", "--host", "0.0.0.0", "--port", "8501", "--no-browser"]
+CMD ["throughline", "app", "--host", "0.0.0.0", "--expose", "--port", "8501", "--no-browser"]

@@ -346,17 +346,19 @@ def cypher(
 
 
 @cli.command(name="app")
-def open_app(*, port: int = 8501, host: str = "127.0.0.1", browser: bool = True) -> int:
+def open_app(*, port: int = 8501, host: str = "127.0.0.1", expose: bool = False, browser: bool = True) -> int:
     """Open the dashboard and stay until Ctrl-C.
 
     Args:
         port: TCP port to listen on.
-        host: Address to listen on; anything but loopback shows your graphs to the network.
+        host: Address to listen on; anything but loopback shows your graphs to the network and needs --expose.
+        expose: Let in who has the password: THROUGHLINE_APP_PASSWORD, or the content of the file named by
+            THROUGHLINE_APP_PASSWORD_FILE, or one that is made up and printed.
         browser: Open the page in a browser.
     """
     from app.serve import launch
 
-    return launch(port=port, host=host, open_browser=browser)
+    return launch(port=port, host=host, open_browser=browser, expose=expose, say=_say)
 
 
 @db.command

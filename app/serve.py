@@ -1,5 +1,6 @@
 """The dashboard's server: Streamlit with our own routes in the same process, and how to start it."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -8,11 +9,14 @@ import threading
 import time
 import urllib.request
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 from streamlit.runtime.pages_manager import PagesManager
 
+from app.access import PASSWORD, Gate, is_loopback, new_password, password_of
 from app.routes import ROUTES
 from tracer.errors import CircuitError
 
@@ -25,6 +29,8 @@ SETTINGS = {  # as flags, because a person's own Streamlit settings must not tur
     "client.toolbarMode": "viewer",
     "client.showErrorLinks": "false",
 }
+Say = Callable[[str], None]
+EVERYWHERE = ("0.0.0.0", "::")
 PORT = 8501
 START_LIMIT_S = 60  # seconds to wait for the page before opening it; a cold laptop needs ten
 STOP_LIMIT_S = 10
@@ -32,12 +38,14 @@ STOP_LIMIT_S = 10
 # Streamlit takes a folder `pages` for the old way of making pages: a link to one would run it without main.py.
 PagesManager.uses_pages_directory = False
 
-app = st.App(HERE / "main.py", routes=ROUTES)
+app = st.App(HERE / "main.py", routes=ROUTES, middleware=[Middleware(Gate, password=password_of())])
 
 
 def command(port: int, host: str = "127.0.0.1") -> list[str]:
     """The command line that serves the dashboard."""
     flags = SETTINGS | {"server.port": str(port), "server.address": host}
+    if host in EVERYWHERE:
+        flags["browser.serverAddress"] = "localhost"  # else Streamlit asks a server on the internet for our address
     return [sys.executable, "-m", "streamlit", "run", str(HERE / "serve.py"), *(f"--{k}={v}" for k, v in flags.items())]
 
 
@@ -52,16 +60,32 @@ def free_port(host: str = "127.0.0.1") -> int:
     return PORT  # whoever listens on it says what is wrong
 
 
-def launch(port: int = PORT, host: str = "127.0.0.1", open_browser: bool = True) -> int:
+def launch(
+    port: int = PORT, host: str = "127.0.0.1", open_browser: bool = True, expose: bool = False, say: Say = print
+) -> int:
     """Serve the dashboard until it is stopped, and give its exit code.
 
+    Args:
+        expose: Let others in who have the password, which is made up and said where none is set.
+
     Raises:
-        CircuitError: The port is taken.
+        CircuitError: The port is taken, or others could reach the address and `expose` is not given.
+        SettingError: The password that is set cannot be used.
     """
+    if not expose and not is_loopback(host):
+        raise CircuitError(
+            f"{host} can be reached from other machines; expected a loopback address such as 127.0.0.1. To show your "
+            "graphs to others all the same, add --expose: who comes in then needs a password, which is taken from "
+            f"{PASSWORD} or a file named by {PASSWORD}_FILE, or made up and printed."
+        )
+    password = password_of()
+    if expose and password is None:
+        password = new_password()
+        say(f"Password of the dashboard, until it is stopped: {password}")
     _check_free(port, host)
-    page = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+    page = f"http://{'127.0.0.1' if host in EVERYWHERE else host}:{port}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what follows below runs then as well
-    process = subprocess.Popen(command(port, host))
+    process = subprocess.Popen(command(port, host), env=os.environ | ({PASSWORD: password} if password else {}))
     if open_browser:
         threading.Thread(target=_open_when_ready, args=(page, process), daemon=True).start()
     try:

@@ -27,8 +27,15 @@ def test_ports_are_published_on_loopback_only():
     assert ports and all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_the_app_is_given_the_variables_that_the_store_reads():
-    read = set(re.findall(r"THROUGHLINE_\w+", "".join(path.read_text() for path in (ROOT / "ingest").glob("*.py"))))
+def test_whoever_reaches_the_app_from_another_container_needs_a_password():
+    assert "--expose" in SERVICES["app"]["command"]
+    assert SERVICES["app"]["environment"]["THROUGHLINE_APP_PASSWORD"].startswith("${APP_PASSWORD:?")
+    assert '"--expose"' in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_app_is_given_the_variables_that_it_reads():
+    rooms = [*(ROOT / "ingest").glob("*.py"), *(ROOT / "app").glob("*.py")]
+    read = set(re.findall(r"THROUGHLINE_\w+", "".join(path.read_text() for path in rooms)))
     given = {name for name in SERVICES["app"]["environment"] if name.startswith("THROUGHLINE_")}
     assert given and given <= read
 
