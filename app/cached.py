@@ -8,20 +8,24 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from app.featurelink import FeatureKey, place_in, words_query
 from app.kept import KeptGraphs
 from app.part import is_pruned_away, part_to_show
 from app.roles import read_roles
 from app.wire import pack_graph
 from circuits.pattern import match, parse_pattern
+from ingest.labels import Label, LabelStore
 from ingest.library import Library, default_library
 from ingest.search import cypher_behind, search_circuits
 from ingest.store import GraphStore, open_store
 from tracer.graph import AttributionGraph
+from tracer.schema import NodeKind
 
 SHORT_S = 5  # seconds until a list is asked for again: graphs may come in while the page is open
 KEPT_PACKED = 24  # graphs as bytes
 KEPT_EDGES = 30_000_000  # of whole graphs: about half a gigabyte
 KEPT_ANSWERS = 64
+MOST_FOUND = 200  # features of a search
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,52 @@ def waypoint_counts(pattern: str, versions: tuple[tuple[str, str], ...]) -> list
         (waypoint.text, int((column > 0).sum()), int(column.sum()))
         for waypoint, column in zip(parsed, counts.T, strict=True)
     ]
+
+
+def stamp() -> str:
+    """Changes when a graph comes, goes, or shows other labels."""
+    rows = graphs()
+    return f"{len(rows)} {max((str(row['ingested_at']) for row in rows), default='')}"
+
+
+@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
+def feature(key: FeatureKey, version: str) -> dict[str, list[dict[str, Any]]]:
+    """Where a feature occurs, what feeds it and what it feeds: rows of the queries, by name."""
+    run, about = store().run, key.params
+    return {
+        "prompts": run("feature_prompts", **about).records,
+        "inputs": run("feature_inputs", **about).records,
+        "targets": run("feature_outputs", kinds=[NodeKind.FEATURE.value], **about).records,
+        "outputs": run("feature_outputs", kinds=[NodeKind.LOGIT.value], **about).records,
+    }
+
+
+@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
+def features_found(text: str, version: str) -> list[dict[str, Any]]:
+    """The features of which the label has these words, or else words that begin so; or those of this layer/index."""
+    if place := place_in(text):
+        return store().run("features_at", layer=place[0], index=place[1]).records
+    rows = store().run("labels_search", text=words_query(text), limit=MOST_FOUND).records
+    return rows or store().run("labels_search", text=words_query(text, pieces=True), limit=MOST_FOUND).records
+
+
+@st.cache_data(max_entries=1, show_spinner=False)
+def common_features(version: str) -> list[dict[str, Any]]:
+    """The features that occur in the most graphs."""
+    return store().run("common_features", min_graphs=1, limit=MOST_FOUND).records
+
+
+@st.cache_data(ttl=SHORT_S, max_entries=KEPT_ANSWERS, show_spinner=False)
+def labels_of(key: FeatureKey) -> list[Label]:
+    """All labels of a feature in the order in which they came."""
+    labels = LabelStore(default_library()).of(key.source_set)
+    return [label for label in labels if label.feature == (key.layer, key.index)]
+
+
+def forget_labels() -> None:
+    """Read labels and graphs anew: one was edited."""
+    labels_of.clear()
+    graphs.clear()
 
 
 @st.cache_data(ttl=SHORT_S, show_spinner=False)

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pandas as pd
 
+from app.featurelink import FeatureKey
 from app.figures import mini_path, node_name
 from app.graphlist import prompt_text
 
@@ -52,15 +53,23 @@ def circuits_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     )
 
 
-def edges_frame(path: Mapping[str, Any]) -> pd.DataFrame:
-    """The edges of one path: from, to, share of the target's input in %, direct effect."""
+def edges_frame(path: Mapping[str, Any], source_set: str) -> pd.DataFrame:
+    """The edges of one path: from, to, share of the target's input in %, direct effect, page of what it comes to."""
     nodes = path["nodes"]
     return pd.DataFrame(
         [
-            {"from": _place(start), "to": _place(end), "share": 100 * edge["share"], "effect": edge["effect"]}
+            {"from": _place(start), "to": _place(end), "share": 100 * edge["share"], "effect": edge["effect"],
+             "feature": _feature_link(end, source_set)}
             for start, end, edge in zip(nodes, nodes[1:], path["edges"], strict=False)
         ]
-    )
+    )  # fmt: skip
+
+
+def _feature_link(node: Mapping[str, Any], source_set: str) -> str | None:
+    """The page of a feature that is a node of a path; None for what is no feature."""
+    if node["kind"] != "feature":
+        return None
+    return FeatureKey(source_set, node["layer"], int(node["node_id"].split("_")[1])).link
 
 
 def graph_link(row: Mapping[str, Any], rank: int = 0) -> str:

@@ -13,6 +13,7 @@ from app.frames import binding_text, circuits_frame, circuits_table, edges_frame
 from app.graphlist import caption, prompt_text, version_of
 from app.markdown import escaped
 from app.messages import show_nothing_loaded
+from app.theme import theme
 from circuits.flow import SIGNS
 from tracer.errors import CircuitError, StoreError
 
@@ -213,8 +214,12 @@ def show_path(row: dict[str, Any]) -> None:
             "share", format="%.1f%%", min_value=0, max_value=100, help="Part of the input of the node it goes to"
         ),
         "effect": st.column_config.NumberColumn("effect", format="%+.3f", help="Direct effect, signed"),
+        "feature": st.column_config.LinkColumn(
+            "feature", display_text="Open ↗", width="small", help="The feature that the link goes to, in all graphs"
+        ),
     }
-    st.dataframe(edges_frame(row["paths"][rank]), hide_index=True, column_config=columns)
+    source_set = next((each["source_set"] for each in cached.graphs() if each["graph_id"] == row["graph_id"]), "")
+    st.dataframe(edges_frame(row["paths"][rank], source_set), hide_index=True, column_config=columns)
 
 
 def show_cypher(question: Question, links: list[int]) -> None:
@@ -274,11 +279,6 @@ def looser(question: Question, steps: list[int]) -> list[tuple[str, Question]]:
     if question.sign != "any":
         offers.append(("Count all effects", replace(question, sign="any")))
     return offers
-
-
-def theme() -> str:
-    """`light` or `dark`."""
-    return "dark" if st.context.theme.type == "dark" else "light"
 
 
 if __name__ == "__main__":

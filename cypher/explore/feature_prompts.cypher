@@ -11,7 +11,8 @@
 //          node_ids      list<string>   its occurrences, the most influential first
 //          positions     list<integer>  their token positions, from 0
 //          activations   list<float>    their values; NaN where no file told it
-//          influence     float          of all of them, each 0 to 1
+//          influences    list<float>    theirs, each 0 to 1
+//          influence     float          of all of them together
 //          label         string         what the feature is thought to mean in this graph, or empty
 //          label_note    string         where that label comes from
 // access:  read
@@ -21,6 +22,7 @@ WITH graph, collect(node) AS nodes
 RETURN graph.graph_id AS graph_id, graph.slug AS slug, graph.prompt AS prompt, graph.tokens AS tokens,
        [node IN nodes | node.node_id] AS node_ids, [node IN nodes | node.position] AS positions,
        [node IN nodes | coalesce(node.activation, toFloat('NaN'))] AS activations,
+       [node IN nodes | node.influence] AS influences,
        reduce(sum = 0.0, node IN nodes | sum + node.influence) AS influence,
        nodes[0].label AS label, nodes[0].label_note AS label_note
 ORDER BY influence DESC, graph_id

@@ -44,7 +44,7 @@ def test_the_flat_table_has_one_row_a_path_and_strength_is_the_product_of_its_sh
 
 
 def test_the_edges_of_a_path_follow_each_other():
-    frame = edges_frame(circuit_row()["paths"][0])
+    frame = edges_frame(circuit_row()["paths"][0], "tiny/hand")
     assert frame["from"].tolist()[1:] == frame["to"].tolist()[:-1]
     assert frame["from"].iloc[0] == "Dallas"
 

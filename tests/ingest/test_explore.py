@@ -203,6 +203,13 @@ def test_common_features_count_graphs_and_not_occurrences(ask):
     assert found == {place: n for place, n in counts.items() if n >= 2}
 
 
+def test_features_at_a_place_are_those_of_every_dictionary(ask):
+    counts = Counter(place for graph in GRAPHS for place in set(features_of(graph).values()))
+    for _, layer, index in counts:
+        found = {row["source_set"]: row["graphs"] for row in ask("features_at", layer=layer, index=index)}
+        assert found == {name: n for (name, *place), n in counts.items() if place == [layer, index]}
+
+
 def test_feature_occurrences_are_all_of_them_in_that_dictionary_alone(ask):
     occurrences = defaultdict(set)
     for graph in GRAPHS:
@@ -230,6 +237,7 @@ def test_feature_prompts_have_a_row_a_graph_with_every_occurrence(ask):
             nodes = [NETS[row["graph_id"]].nodes[node] for node in row["node_ids"]]
             assert row["positions"] == [node["position"] for node in nodes]
             assert row["activations"] == close([node["activation"] for node in nodes])
+            assert row["influences"] == close([node["influence"] for node in nodes])
             assert row["influence"] == close(sum(node["influence"] for node in nodes))
             assert row["label"] == nodes[0]["label"]
             assert row["tokens"] == list(GRAPHS[0].metadata.tokens)

@@ -49,7 +49,7 @@ export class Rail {
     if (graph.inputs(i).length) head.append(...composition(graph, i));
     const pin = el(`button.btn${view.pinned.has(i) ? ".pinned" : ""}`, { title: "P, or Ctrl/⌘ and click", onclick: () => view.pin(i) }, view.pinned.has(i) ? "Unpin" : "Pin");
     const top = el("button.btn", { title: "Pin this node and its six strongest links", onclick: () => view.setPins([...view.pinned, i, ...strongest(graph, i, 6)]) }, "Pin top 6");
-    head.append(el("div.acts", {}, pin, top));
+    head.append(el("div.acts", {}, pin, top, graph.kind[i] === FEATURE && featureLink(graph, i)));
     return head;
   }
 
@@ -108,7 +108,13 @@ export class Rail {
 }
 
 const rowAt = (event) => Number(event.target.closest(".row")?.dataset.i ?? -1);
-export const glyph = (kind) => el(`i.glyph.${KIND_NAMES[kind]}`);
+export /** The way to the page of this feature in all graphs. */
+const featureLink = (graph, i) => el("a.btn", {
+  href: `/feature?f=${encodeURIComponent(`${graph.source_set}/${graph.layer[i]}/${graph.dictionary_index[i]}`)}`,
+  title: "This feature in all graphs: where it is active, what feeds it, what it is thought to mean",
+}, "Feature ↗");
+
+const glyph = (kind) => el(`i.glyph.${KIND_NAMES[kind]}`);
 const chance = (graph, i) => (graph.probability[i] == null ? "" : percent(graph.probability[i]));
 
 /** Layer, and the token with an arrow where it is another than that of the selected node. */
