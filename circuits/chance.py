@@ -98,7 +98,7 @@ def flow_of(pattern: str, roles: dict[str, str], graph: AttributionGraph, sign: 
     """Flow of the pattern with these roles; 0 where a waypoint is not in the graph."""
     parsed = parse_pattern(pattern, {role: [text] for role, text in roles.items() if text})
     groups = match(parsed, graph)
-    return flow(graph, groups, sign) if all(len(group) for group in groups) else 0.0
+    return flow(graph, groups, sign, parsed.ways) if all(len(group) for group in groups) else 0.0
 
 
 def permuted(null: str, flows_NN: np.ndarray, strata: np.ndarray, draws: int, random: np.random.Generator) -> Chance:

@@ -1,12 +1,11 @@
 """A result worth keeping: pattern, prompts, figures, how it was made, as plain data that other programs read.
 
-`Kept` is one record; the functions below it write it as JSON, CSV (a row a prompt), GraphML and an SVG picture.
+`Kept` is one record; `changes` compares two of one pattern.
 """
 
-import csv
 import hashlib
-import io
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -14,20 +13,17 @@ from importlib.metadata import version
 from itertools import pairwise
 from statistics import fmean
 from typing import Any, Literal
-from xml.sax.saxutils import escape
 
-import networkx as nx
+from circuits.pattern import Pattern
+from circuits.promptset import Found, PromptRow, Summary, look
+from circuits.search import Circuit, rank
+from tracer.errors import GraphFormatError
+from tracer.graph import AttributionGraph
 
-from circuits.promptset import Found, Summary
-from circuits.search import Circuit
-from tracer.errors import GraphFormatError, SettingError
+Change = Literal["graph gone", "graph new", "found now", "lost now", "stronger", "weaker"]
 
-KeptFormat = Literal["json", "csv", "graphml", "svg"]
-
-CSV_COLUMNS: tuple[str, ...] = ("graph_id", "slug", "prompt", "template", "roles", "flow", "found", "failed", "reason")
-COLUMN_WIDTH, ROW_HEIGHT, MARGIN = 190, 46, 24  # of the picture, in pixels
-MAX_LABEL = 24  # letters of a label in the picture
-MAX_LINE = 8.0  # width of a link that gives everything
+_PROMPT = {"graph_id": str, "slug": str, "prompt": str, "roles": dict, "flow": float, "found": bool}
+SAME_FLOW = 1e-6  # relative: flows are sums of single-precision shares
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,8 @@ class Kept:
     pattern: str
     """What was looked for, or the path that was found by mining."""
     prompts: tuple[dict[str, Any], ...] = ()
-    """One row a prompt: graph_id, slug, prompt, template, roles, flow, found, failed, reason."""
+    """One row a prompt: graph_id, slug, prompt, template, roles, flow, found, failed, reason, and `path`, the node_ids
+    of the strongest path."""
     figures: dict[str, Any] = field(default_factory=dict)
     """What was measured, by name: numbers, texts, lists and objects of these."""
     method: dict[str, Any] = field(default_factory=dict)
@@ -105,7 +102,8 @@ class Kept:
             links = tuple(KeptLink(**link) for link in row.pop("links", ()))
             prompts = tuple(row.pop("prompts", ()))
             kept = cls(prompts=prompts, nodes=nodes, links=links, **row)
-        except TypeError as error:
+            _check(kept)
+        except (TypeError, AttributeError) as error:
             raise GraphFormatError(
                 f"the record of a kept circuit cannot be read ({error}); expected the fields "
                 f"{', '.join(sorted(names))}. Keep the circuit again."
@@ -129,13 +127,94 @@ def keep(
     """The record of a pattern over a set of prompts.
 
     Args:
-        circuits: Of one graph or more; the paths of all make the picture.
+        circuits: Of the graphs that have it; the paths of the one with the largest flow make the picture, as those of
+            many graphs are too many to read.
         figures: Beside those of the summary, e.g. what chance gives.
     """
-    nodes, links = picture(circuits)
-    measured = asdict(summary) | {"quartiles": list(summary.quartiles)} | (figures or {})
-    rows = tuple(each.as_row() for each in found)
-    return Kept(name, summary.pattern, rows, measured, method or {}, nodes, links, note)
+    ranked = rank(circuits)
+    nodes, links = picture(ranked[:1])
+    path_of = {each.graph_id: [each.nodes[row].node_id for row in each.paths[0].rows] for each in ranked if each.paths}
+    measured = asdict(summary) | {"picture_of": ranked[0].graph_id if ranked else ""} | (figures or {})
+    rows = tuple(_plain(each.as_row() | {"path": path_of.get(each.graph_id, [])}) for each in found)
+    return Kept(name, summary.pattern, rows, _plain(measured), _plain(method or {}), nodes, links, note)
+
+
+def found_in(pattern: Pattern, graph: AttributionGraph, circuit: Circuit | None, sign: str) -> Found:
+    """What a search has shown of one graph: its circuit, or the waypoint at which the pattern fails there."""
+    about = graph.metadata
+    row = PromptRow(graph.graph_id, dict(circuit.binding) if circuit else {})
+    if circuit:
+        return Found(graph.graph_id, about.slug, about.prompt, row, circuit.flow)
+    _, failed, reason = look(pattern, graph, sign, 0.0)
+    if not failed:  # each role has several terms, of which only different ones lie on a path
+        failed, reason = pattern.text, "no path has the same term at each place of a role"
+    return Found(graph.graph_id, about.slug, about.prompt, row, 0.0, failed, reason)
+
+
+def changes(before: Kept, after: Kept) -> list[dict[str, Any]]:
+    """The prompts of which two runs of a pattern tell different things: graph_id, slug, change, flow before and after.
+
+    A graph that is there no more has no flow after, a new one none before.
+    """
+    old, new = _rows_by_prompt(before), _rows_by_prompt(after)
+    told = []
+    for key in old | new:
+        was, now = old.get(key), new.get(key)
+        change = _change(was, now)
+        if change:
+            told.append(
+                {
+                    "graph_id": key[0],
+                    "slug": (now or was or {}).get("slug", ""),
+                    "change": change,
+                    "before": was and was["flow"],
+                    "after": now and now["flow"],
+                }
+            )
+    return told
+
+
+def _check(kept: Kept) -> None:
+    """Raise TypeError for a value of another type than its field."""
+    texts = (kept.name, kept.pattern, kept.note, kept.made_with, kept.made_at)
+    ends = {end for link in kept.links for end in (link.source, link.target)}
+    if not all(isinstance(text, str) for text in texts) or not kept.pattern:
+        raise TypeError("a text is none, or the pattern is empty")
+    if not isinstance(kept.figures, dict) or not isinstance(kept.method, dict):
+        raise TypeError("figures or method is no object")
+    if not all(isinstance(row.get(name), kind) for row in kept.prompts for name, kind in _PROMPT.items()):
+        raise TypeError(f"a prompt lacks one of {', '.join(_PROMPT)}")
+    if not ends <= {node.name for node in kept.nodes}:
+        raise TypeError("a link names a node that is not there")
+
+
+def _change(was: dict[str, Any] | None, now: dict[str, Any] | None) -> Change | None:
+    if was is None or now is None:
+        return "graph new" if was is None else "graph gone"
+    if was["found"] != now["found"]:
+        return "found now" if now["found"] else "lost now"
+    if math.isclose(was["flow"], now["flow"], rel_tol=SAME_FLOW):
+        return None
+    return "stronger" if now["flow"] > was["flow"] else "weaker"
+
+
+def _rows_by_prompt(kept: Kept) -> dict[tuple[str, str], dict[str, Any]]:
+    """The rows by graph_id, and by roles in a set, which can name a graph twice; a search binds roles itself."""
+    of_set = "set" in kept.method
+    return {(row["graph_id"], json.dumps(row["roles"], sort_keys=True) if of_set else ""): row for row in kept.prompts}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back, with None for what it has no number for."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {str(name): _plain(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case _:
+            return value
 
 
 def picture(circuits: Iterable[Circuit]) -> tuple[tuple[KeptNode, ...], tuple[KeptLink, ...]]:
@@ -160,24 +239,6 @@ def picture(circuits: Iterable[Circuit]) -> tuple[tuple[KeptNode, ...], tuple[Ke
     return tuple(nodes.values()), tuple(drawn)
 
 
-def write_kept(kept: Kept, format: KeptFormat) -> str:
-    """The record as text of this format.
-
-    Raises:
-        SettingError: The format is unknown.
-    """
-    match format:
-        case "json":
-            return json.dumps(kept.as_row(), indent=1, ensure_ascii=False) + "\n"
-        case "csv":
-            return _csv(kept)
-        case "graphml":
-            return "\n".join(nx.generate_graphml(to_networkx(kept))) + "\n"
-        case "svg":
-            return to_svg(kept)
-    raise SettingError(f"format {format!r} is unknown; expected json, csv, graphml or svg. Use one of these.")
-
-
 def read_kept(text: str) -> Kept:
     """The record that `write_kept` wrote as JSON.
 
@@ -193,59 +254,3 @@ def read_kept(text: str) -> Kept:
             f"a {type(row).__name__}; expected an object, the record of a kept circuit. Keep it again."
         )
     return Kept.from_row(row)
-
-
-def to_networkx(kept: Kept) -> "nx.DiGraph":
-    """The circuit's nodes and links, with pattern, name, note and kept_id on the graph."""
-    graph = nx.DiGraph(kept_id=kept.kept_id, name=kept.name, pattern=kept.pattern, note=kept.note)
-    for node in kept.nodes:
-        graph.add_node(node.name, label=node.label, layer=node.layer, kind=node.kind)
-    for link in kept.links:
-        graph.add_edge(link.source, link.target, share=link.share, effect=link.effect)
-    return graph
-
-
-def to_svg(kept: Kept) -> str:
-    """A picture: layers from left to right, links as wide as their share; what inhibits is dashed."""
-    layers = sorted({node.layer for node in kept.nodes})
-    place: dict[str, tuple[int, int]] = {}
-    for column, layer in enumerate(layers):
-        for row, node in enumerate(node for node in kept.nodes if node.layer == layer):
-            place[node.name] = (MARGIN + column * COLUMN_WIDTH, 2 * MARGIN + row * ROW_HEIGHT)
-    width = 2 * MARGIN + max(len(layers), 2) * COLUMN_WIDTH
-    height = 3 * MARGIN + ROW_HEIGHT * max((sum(n.layer == layer for n in kept.nodes) for layer in layers), default=1)
-    box = COLUMN_WIDTH - 50
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-        f'font-size="12" role="img"><title>{escape(kept.name)}</title>',
-        f'<text x="{MARGIN}" y="{MARGIN}" font-weight="bold">{escape(kept.name)}: {escape(kept.pattern)}</text>',
-    ]
-    for link in kept.links:
-        (x1, y1), (x2, y2) = place[link.source], place[link.target]
-        x1, y1, y2 = x1 + box, y1 + 13, y2 + 13
-        bend = (x2 - x1) / 2
-        colour, dash = ("#2b6cb0", "") if link.effect >= 0 else ("#b83232", ' stroke-dasharray="5 3"')
-        parts.append(
-            f'<path d="M{x1} {y1} C{x1 + bend:g} {y1} {x2 - bend:g} {y2} {x2} {y2}" fill="none" stroke="{colour}" '
-            f'stroke-width="{max(0.7, MAX_LINE * link.share):.2f}" stroke-opacity="0.7"{dash}>'
-            f"<title>{link.share:.1%}</title></path>"
-        )
-    for node in kept.nodes:
-        x, y = place[node.name]
-        label = node.label or node.name
-        short = label if len(label) <= MAX_LABEL else f"{label[: MAX_LABEL - 1]}…"
-        parts.append(
-            f'<g><rect x="{x}" y="{y}" width="{box}" height="26" rx="5" fill="#f5f7fa" stroke="#4a5568"/>'
-            f'<text x="{x + 8}" y="{y + 17}">{escape(short)}</text>'
-            f"<title>{escape(f'{label} ({node.name})')}</title></g>"
-        )
-    return "\n".join([*parts, "</svg>"]) + "\n"
-
-
-def _csv(kept: Kept) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, [*CSV_COLUMNS], extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in kept.prompts:
-        writer.writerow(row | {"roles": json.dumps(row.get("roles", {}), ensure_ascii=False)})
-    return out.getvalue()

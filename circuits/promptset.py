@@ -12,6 +12,7 @@ import pandas as pd
 
 from circuits.flow import flow
 from circuits.pattern import How, Pattern, match, parse_pattern
+from circuits.walks import Way
 from tracer.errors import GraphFormatError, PatternError, SettingError
 from tracer.graph import AttributionGraph
 
@@ -225,14 +226,20 @@ def look(pattern: Pattern, graph: AttributionGraph, sign: str, needed: float) ->
     for waypoint, group in zip(pattern, groups, strict=True):
         if not len(group):
             return 0.0, waypoint.text, "no node of the graph is that"
-    amount = flow(graph, groups, sign)
+    ways = list(pattern.ways) or [Way()] * (len(groups) - 1)
+    amount = flow(graph, groups, sign, ways)
     if amount > 0 and amount >= needed:
         return amount, "", ""
     if amount == 0:
-        reached = (place for place in range(2, len(groups)) if not flow(graph, groups[:place], sign))
+        reached = (p for p in range(2, len(groups)) if not flow(graph, groups[:p], sign, ways[: p - 1]))
         place = next(reached, len(groups)) - 1
         return 0.0, pattern.waypoints[place].text, f"no path reaches it from {pattern.waypoints[place - 1].text}"
-    without = {place: flow(graph, [*groups[:place], *groups[place + 1 :]], sign) for place in range(1, len(groups) - 1)}
+    without = {
+        place: flow(
+            graph, [*groups[:place], *groups[place + 1 :]], sign, [*ways[: place - 1], Way(), *ways[place + 1 :]]
+        )
+        for place in range(1, len(groups) - 1)
+    }
     place = max(without, key=lambda place: without[place], default=len(groups) - 1)
     around = f", and {without[place]:.3g} without it" if without else ""
     return amount, pattern.waypoints[place].text, f"the flow is {amount:.3g}, less than {needed:g}{around}"

@@ -23,6 +23,7 @@ from tracer.schema import NodeKind
 MOST_FEATURES = 500  # the most influential ones are grouped: their similarities are a square matrix
 LEAST_SIMILAR = 0.5  # of any two members
 BY_HAND, BY_PROFILE = "by hand", "edge profiles, co-activation and labels; complete link"
+FROM_FILE = "in the file of the graph"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,15 @@ class Supernode:
     method: str
     """How it was made."""
     score: Score
+    by: str = ""
+    """Whose it is."""
+
+    def as_row(self, graph: AttributionGraph) -> dict[str, Any]:
+        """As plain data, with the node_ids of its members; a score that is not known is None."""
+        ids = graph.nodes["node_id"].iloc[list(self.rows)].tolist()
+        numbers = {"score": self.score.value, "promote": self.score.promote, "same_sign": self.score.same_sign}
+        known = {name: None if value != value else value for name, value in numbers.items()}
+        return {"name": self.name, "members": ids, "method": self.method, "by": self.by} | known
 
 
 def suggested_supernodes(
@@ -91,8 +101,11 @@ def suggested_supernodes(
     ]
 
 
-def supernodes_by_hand(graph: AttributionGraph, members: Mapping[str, Sequence[str]]) -> list[Supernode]:
+def supernodes_by_hand(graph: AttributionGraph, members: Mapping[str, Sequence[str]], by: str = "") -> list[Supernode]:
     """Groups given as name -> node_ids.
+
+    Args:
+        by: Whose they are.
 
     Raises:
         PatternError: A node is not there, or stands in two groups.
@@ -113,24 +126,31 @@ def supernodes_by_hand(graph: AttributionGraph, members: Mapping[str, Sequence[s
                     f"node {node!r} is in supernodes {used[node]!r} and {name!r}; expected one. Take it out of one."
                 )
         rows = np.unique([row_of[node] for node in nodes]).astype(np.int64)
-        made.append(Supernode(name, tuple(rows.tolist()), BY_HAND, score(graph, rows)))
+        made.append(Supernode(name, tuple(rows.tolist()), BY_HAND, score(graph, rows), by))
     return made
 
 
 def with_supernodes(graph: AttributionGraph, supernodes: Sequence[Supernode]) -> AttributionGraph:
-    """The graph with these supernodes in place of its own, with method and score, for `supernode:` in patterns."""
-    ids = graph.nodes["node_id"].tolist()
-    kept: list[dict[str, Any]] = [
-        {
-            "label": each.name,
-            "members": [ids[row] for row in each.rows],
-            "method": each.method,
-            "score": None if each.score.value != each.score.value else each.score.value,
-        }
-        for each in supernodes
-    ]
+    """The graph with these supernodes in place of its own, for `supernode:` in patterns."""
+    rows = [each.as_row(graph) for each in supernodes]
+    kept = [{"label": row["name"]} | {key: row[key] for key in ("members", "method", "by", "score")} for row in rows]
     provenance = graph.metadata.provenance | {"supernodes": kept}
     return replace(graph, metadata=replace(graph.metadata, provenance=provenance))
+
+
+def supernodes_of(graph: AttributionGraph) -> list[Supernode]:
+    """The supernodes of a graph with their score; for those that came with a file, whose they are where it says so."""
+    provenance = graph.metadata.provenance
+    row_of = {node: row for row, node in enumerate(graph.nodes["node_id"])}
+    found = []
+    for group in provenance.get("supernodes") or []:
+        rows = np.unique([row_of[node] for node in group["members"] if node in row_of]).astype(np.int64)
+        by = group.get("by") or next(
+            (taken.get("by") for taken in provenance.get("taken", []) if group in taken.get("supernodes", [])), None
+        )
+        method = group.get("method") or FROM_FILE
+        found.append(Supernode(group["label"], tuple(rows.tolist()), method, score(graph, rows), by or ""))
+    return found
 
 
 def score(graph: AttributionGraph, rows: np.ndarray) -> Score:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ingest.kept_circuits import bring_circuits, circuit_findings, circuits_in_database_only
 from ingest.library import Library
 from ingest.rows import GraphRows, graph_rows
 from ingest.store import GraphStore
@@ -141,6 +142,8 @@ def verify(store: GraphStore, library: Library, progress: Progress | None = None
         _add_sums(sums, rows)
         for what in _differences(store, rows):
             yield Finding(graph_id, what)
+    for what in circuit_findings(store, library):
+        yield Finding("", what)
     if progress:
         progress(len(ids), len(ids), "compared")
     if comparable:
@@ -155,7 +158,7 @@ def rebuild(
     Graphs go and come one by one, each in one transaction, so that readers see every graph whole or not at all.
 
     Args:
-        drop: Also drop graphs that only the database has.
+        drop: Also drop graphs and kept circuits that only the database has.
         owner: Name of the run that has claimed the rebuild; a new one if not given.
 
     Yields:
@@ -172,6 +175,13 @@ def rebuild(
             f"expected every graph in the library {library.root}, from which the database is made anew. Ingest their "
             "files again, or drop them (`throughline rebuild --drop`); nothing was changed."
         )
+    lost = [] if drop else circuits_in_database_only(store, library)
+    if lost:
+        raise StoreError(
+            f"{len(lost)} kept circuits are in the database only ({', '.join(lost[:3])}{', …' if lost[3:] else ''}); "
+            f"expected every one in the library {library.root}. Run them again (`throughline keep rerun`), or drop "
+            "them (`throughline rebuild --drop`); nothing was changed."
+        )
     owner = owner or str(uuid.uuid4())
     step = _claim(store, owner)
     try:
@@ -185,6 +195,8 @@ def rebuild(
                 store.add(library.load(graph_id))
             except GraphFormatError as error:
                 yield Finding(graph_id, str(error))
+        for what in bring_circuits(store, library):
+            yield Finding("", what)
     except BaseException:
         with suppress(StoreError):
             store.begin_rebuild(owner, 0)  # whoever goes on need not wait
@@ -238,6 +250,20 @@ def _differences(store: GraphStore, rows: GraphRows) -> Iterator[str]:
     ids = [node["node_id"] for _, node in flat]
     edges = {(ids[source], ids[target]): tuple(values) for source, target, *values in rows.edges}
     yield from _compared("edges", store.stored_edges(graph_id), edges)
+    yield from _supernode_differences(store, rows, set(ids))
+
+
+def _supernode_differences(store: GraphStore, rows: GraphRows, node_ids: set[str]) -> Iterator[str]:
+    seen = {
+        (row["name"], *row["members"]): (row, stored) for row, stored in store.stored_supernodes(rows.graph["graph_id"])
+    }
+    expected = {}
+    for row in rows.supernodes:
+        there = {name: value for name, value in row.items() if value is not None} | {"graph_id": rows.graph["graph_id"]}
+        expected[row["name"], *row["members"]] = there, sorted(node_ids & set(row["members"]))
+    if seen != expected:
+        wrong = sorted(key[0] for key in seen.keys() | expected.keys() if seen.get(key) != expected.get(key))
+        yield f"{len(wrong)} supernodes differ from the library, the first of them {wrong[0]!r}"
 
 
 def _compared(what: str, seen: list[tuple[Any, Any]], expected: dict[Any, Any]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from ingest.writing import (
     Added,
     Progress,
     add_features,
+    add_marks,
     batches,
     count_flows,
     entries_of,
@@ -147,6 +148,7 @@ class Passages:
         for kind, label in NODE_LABELS.items():
             load(tx, "show_nodes", name=name, graph_id=graph_id, kind=kind.value, label=label)
         add_features(tx, rows, elements)
+        add_marks(tx, rows)
         return True
 
     def _count(self, name: str, graph_id: str, n_edges: int, done: int, sign: int) -> None:
@@ -169,6 +171,7 @@ class Passages:
         def hide(tx: Transaction) -> None:
             self._hold(tx, name, "leaving")
             load(tx, "count_features", graph_id=graph_id, sign=-1)
+            load(tx, "remove_supernodes", graph_id=graph_id)
             load(tx, "hide_nodes", name=name, graph_id=graph_id, labels=["Node", *NODE_LABELS.values()])
             load(tx, "remove_unused_features")
             load(tx, "remove_graph", graph_id=graph_id)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from circuits.supernodes import supernodes_of
 from ingest.labels import EDITED
 from tracer.graph import AttributionGraph, GraphMetadata
 from tracer.schema import NODE_COLUMNS, NODE_LABELS, NodeKind
@@ -34,6 +35,8 @@ class GraphRows:
     the dictionary; source and target count through `entries`."""
     entries: list[tuple[int, int]]
     """(layer, index) of each entry of the dictionary that is active here, sorted."""
+    supernodes: list[dict[str, Any]]
+    """Properties of each (:Supernode): name, members, method, by, score, promote, same_sign."""
 
 
 def graph_rows(graph: AttributionGraph) -> GraphRows:
@@ -60,6 +63,7 @@ def graph_rows(graph: AttributionGraph) -> GraphRows:
         list(zip(*(column.tolist() for column in columns), strict=True)),
         _flows(entry_of[source], entry_of[target], share),
         entries,
+        [supernode.as_row(graph) for supernode in supernodes_of(graph)],
     )
 
 

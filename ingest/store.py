@@ -15,11 +15,11 @@ from ingest.pieces import Passages
 from ingest.queries import query_named, read_queries
 from ingest.rows import graph_from_rows, graph_rows, node_labels
 from ingest.server import LocalServer
-from ingest.writing import HAS_GRAPH, Added, Progress, add_graph, load, remove_graph
+from ingest.writing import HAS_GRAPH, Added, Progress, add_circuit, add_graph, load, remove_graph, replace_supernodes
 from tracer.errors import QueryError, StoreError
 from tracer.graph import AttributionGraph
 
-STORE_VERSION = 1  # raised when what is written of a graph changes; an older database is then made anew
+STORE_VERSION = 2  # raised when what is written of a graph changes; an older database is then made anew
 ROOM = 100 << 20  # bytes: two transaction logs of 32 MB and a checkpoint
 ROOM_PER_EDGE = 1 << 10  # bytes, with the log of its transaction; about 500 measured
 COMMIT_MS = 10_000  # a commit of 100,000 edges takes 2 to 4 s on two busy cores
@@ -108,6 +108,19 @@ class GraphStore:
         if found and found[0]["n_edges"] > ONE_TRANSACTION:
             return self._passages.take_away(graph_id)
         return self._write(lambda tx: remove_graph(tx, graph_id))
+
+    def set_supernodes(self, graph: AttributionGraph) -> None:
+        """Store the supernodes of a graph, which is there, in place of those that it has."""
+        rows = graph_rows(graph)
+        self._write(lambda tx: replace_supernodes(tx, rows))
+
+    def keep_circuit(self, circuit: Mapping[str, Any]) -> None:
+        """Store a kept circuit, given as its properties, tied to its graphs and to the nodes on its paths."""
+        self._write(lambda tx: add_circuit(tx, circuit))
+
+    def remove_circuit(self, kept_id: str) -> bool:
+        """Delete a kept circuit; False where there is none."""
+        return self._write(lambda tx: load(tx, "remove_circuit", kept_id=kept_id))[0]["circuits"] > 0
 
     # -- reading
 
@@ -202,6 +215,20 @@ class GraphStore:
         """((source, target), (effect, share, rank_in)) of each edge."""
         rows = (tuple(row.values()) for row in self._load("edges_of_graph", graph_id=graph_id))
         return [(row[:2], row[2:]) for row in rows]
+
+    def stored_supernodes(self, graph_id: str) -> list[tuple[dict[str, Any], list[str]]]:
+        """(properties, node_ids of the members that are stored) of each supernode of a graph."""
+        rows = self._load("supernodes_of_graph", graph_id=graph_id)
+        return [(row["properties"], row["stored"]) for row in rows]
+
+    def stored_circuits(self) -> list[dict[str, Any]]:
+        """`properties` of each kept circuit, and how many of its ties to stored graphs and nodes are missing."""
+        return self._load("stored_circuits")
+
+    def circuit_record(self, kept_id: str) -> str:
+        """The whole record of a kept circuit as JSON."""
+        found = [row for row in self.stored_circuits() if row["properties"]["kept_id"] == kept_id]
+        return found[0]["properties"]["record"]
 
     def sums_of_features(self) -> dict[tuple[str, int, int], list[int]]:
         """(source_set, layer, index) -> graphs, and graphs, edges and billionths over its links, of each feature."""

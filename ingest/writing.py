@@ -1,6 +1,6 @@
 """What is written of a graph within one transaction, and how it is taken away again."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from ingest.bolt import Transaction
@@ -37,6 +37,7 @@ def add_graph(tx: Transaction, rows: GraphRows, progress: Progress | None, repla
             progress(at * BATCH, len(rows.edges), "storing edges")
         load(tx, "add_edges", elements=elements, rows=batch)
     count_flows(tx, _flows_of_rows(rows, entries_of(tx, graph_id)), 1)
+    add_marks(tx, rows)
     if progress:
         progress(len(rows.edges), len(rows.edges), "storing edges")
     return "ingested"
@@ -47,9 +48,37 @@ def remove_graph(tx: Transaction, graph_id: str) -> bool:
     load(tx, "count_features", graph_id=graph_id, sign=-1)
     count_flows(tx, flows_of(tx, graph_id, list(entries_of(tx, graph_id).values())), -1)
     load(tx, "remove_unused_flows")
+    load(tx, "remove_supernodes", graph_id=graph_id)
     load(tx, "remove_nodes", graph_id=graph_id)
     load(tx, "remove_unused_features")
     return load(tx, "remove_graph", graph_id=graph_id)[0]["graphs"] > 0
+
+
+def add_marks(tx: Transaction, rows: GraphRows) -> None:
+    """Write the supernodes of a graph, whose nodes are there, and tie it to the kept circuits that it has."""
+    graph_id = rows.graph["graph_id"]
+    load(tx, "add_supernodes", graph_id=graph_id, rows=rows.supernodes)
+    tie_circuits(tx, graph_id=graph_id)
+
+
+def replace_supernodes(tx: Transaction, rows: GraphRows) -> None:
+    """Write the supernodes of a graph in place of those that are there."""
+    graph_id = rows.graph["graph_id"]
+    load(tx, "remove_supernodes", graph_id=graph_id)
+    load(tx, "add_supernodes", graph_id=graph_id, rows=rows.supernodes)
+    load(tx, "touch_graph", graph_id=graph_id)
+
+
+def add_circuit(tx: Transaction, circuit: Mapping[str, Any]) -> None:
+    """Write a kept circuit, in place of one that is there, and tie it to its graphs."""
+    load(tx, "add_circuit", circuit=circuit)
+    tie_circuits(tx, kept_id=circuit["kept_id"])
+
+
+def tie_circuits(tx: Transaction, kept_id: str = "", graph_id: str = "") -> None:
+    """Tie kept circuits to graphs and nodes that are there: this circuit, or all; to this graph, or all."""
+    for name in ("tie_circuits", "tie_circuit_paths"):
+        load(tx, name, kept_id=kept_id, graph_id=graph_id)
 
 
 def add_features(tx: Transaction, rows: GraphRows, elements: list[str]) -> None:

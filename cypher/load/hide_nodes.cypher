@@ -6,7 +6,7 @@
 // returns: nodes      integer       how many
 // access:  write
 MATCH (node:Node {graph_id: $graph_id})
-OPTIONAL MATCH (node)-[tie:IN|INSTANCE_OF]->()
+OPTIONAL MATCH (node)-[tie:IN|INSTANCE_OF|MEMBER_OF|PASSES]-()
 DELETE tie
 WITH DISTINCT node
 REMOVE node:$($labels)

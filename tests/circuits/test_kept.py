@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from circuits.kept import Kept, KeptLink, KeptNode, keep, picture, read_kept, write_kept
+from circuits.kept import Kept, KeptLink, KeptNode, changes, found_in, keep, picture, read_kept
+from circuits.kept_formats import write_kept
 from circuits.pattern import parse_pattern
 from circuits.promptset import PromptSet, find_in_set, graphs_by_name, members, summarise
 from circuits.search import find_circuit
@@ -56,6 +57,54 @@ def test_every_record_comes_back_and_makes_a_picture(name, note, nodes):
     links = tuple(KeptLink(a.name, b.name, 0.5, -1.0) for a, b in pairwise(there))
     kept = Kept(name, "a -> b", nodes=there, links=links, note=note)
     assert read_kept(write_kept(kept, "json")) == kept
+    ElementTree.fromstring(write_kept(kept, "svg"))
+    assert len(nx.parse_graphml(write_kept(kept, "graphml"))) == len({node.name for node in there})
+
+
+def test_what_json_has_no_number_for_is_none_and_the_record_comes_back(dallas):
+    found = [found_in(parse_pattern("Dallas -> Austin"), dallas, None, "any")]
+    kept = keep("x", found, summarise("Dallas -> Austin", found), figures={"chance": [{"lift": float("inf")}]})
+    assert kept.figures["chance"] == [{"lift": None}]
+    assert read_kept(write_kept(kept, "json")) == kept
+
+
+def test_a_graph_without_the_pattern_says_which_waypoint_failed(dallas):
+    absent = found_in(parse_pattern("Dallas -> Nevada -> Austin"), dallas, None, "any")
+    assert (absent.is_found, absent.failed, absent.reason) == (False, "Nevada", "no node of the graph is that")
+    pattern = parse_pattern("{a} -> {b} -> {a}", {"a": ["Dallas", "Austin"], "b": ["Texas"]})
+    assert find_circuit(pattern, dallas) is None
+    assert found_in(pattern, dallas, None, "any").reason == "no path has the same term at each place of a role"
+
+
+def test_each_prompt_has_the_nodes_of_its_strongest_path(kept, dallas):
+    ids = dallas.nodes["node_id"].tolist()
+    assert kept.prompts[0]["path"] == [ids[2], ids[0], ids[3]]
+
+
+def test_a_run_is_compared_with_the_one_before(kept):
+    def after(**values):
+        return changes(kept, replace(kept, prompts=tuple(row | values for row in kept.prompts)))
+
+    assert after() == after(flow=0.5 + 1e-9) == []
+    [change] = after(flow=0.75)
+    assert (change["slug"], change["change"], change["after"]) == ("small", "stronger", 0.75)
+    assert [each["change"] for each in after(flow=0.25)] == ["weaker"]
+    assert [each["change"] for each in after(flow=0.0, found=False)] == ["lost now"]
+    assert [each["change"] for each in changes(replace(kept, prompts=()), kept)] == ["graph new"]
+    assert changes(kept, replace(kept, prompts=()))[0] | {"slug": ""} == {
+        "graph_id": kept.prompts[0]["graph_id"], "slug": "", "change": "graph gone",
+        "before": pytest.approx(0.5), "after": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"name": 1}, {"pattern": ""}, {"figures": []}, {"prompts": [1]}, {"prompts": [{"graph_id": "a"}]},
+     {"links": [{"source": "a", "target": "b", "share": 1.0, "effect": 1.0}]}],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused(values, kept):
+    with pytest.raises(GraphFormatError, match="cannot be read"):
+        Kept.from_row({key: value for key, value in kept.as_row().items() if key != "kept_id"} | values)
 
 
 def test_name_note_and_time_do_not_change_what_it_is(kept):
@@ -102,7 +151,7 @@ def test_svg_draws_every_node_and_link_and_escapes_labels(kept):
     root = ElementTree.fromstring(write_kept(odd, "svg"))
     space = "{http://www.w3.org/2000/svg}"
     assert len(root.findall(f"{space}path")) == len(odd.links)
-    assert len(root.findall(f".//{space}rect")) == len(odd.nodes)
+    assert len(root.findall(f"{space}g/{space}rect")) == len(odd.nodes)
     assert "<b>&" in {text.text for text in root.iter(f"{space}text")}
 
 
@@ -110,7 +159,8 @@ def test_what_inhibits_is_dashed():
     nodes = (KeptNode("a", "a", 0), KeptNode("b", "b", 1), KeptNode("c", "c", 2))
     kept = Kept("x", "a -> b", nodes=nodes, links=(KeptLink("a", "b", 0.5, 1.0), KeptLink("b", "c", 0.5, -1.0)))
     lines = [line for line in write_kept(kept, "svg").splitlines() if line.startswith("<path")]
-    assert ["dasharray" in line for line in lines] == [False, True]
+    assert ['class="against"' in line for line in lines] == [False, True]
+    assert ".against{stroke:#b83232;stroke-dasharray" in write_kept(kept, "svg")
 
 
 def test_a_link_of_several_graphs_has_its_mean_share():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from circuits.chance import flow_of
 from circuits.promptset import PromptSet, find_in_set, graphs_by_name, members, summarise
 from tests.circuits.small_graphs import FEATURE, LOGIT, TOKEN, make_graph
 from tracer.errors import GraphFormatError, PatternError, SettingError
@@ -188,3 +189,13 @@ def test_a_result_is_plain_data(graphs):
     row = json.loads(json.dumps(found.as_row()))
     assert row["roles"] == {"city": "Dallas", "state": "Texas", "capital": "Austin"}
     assert (row["found"], row["template"]) == (True, "1")
+
+
+@pytest.mark.parametrize("arrow", ["-{2}->", "-|"])
+def test_what_an_arrow_asks_for_counts_in_a_set_too(arrow, graphs):
+    chosen = list(members(PromptSet.of(ROWS), graphs_by_name(graphs)))
+    [found, _] = find_in_set(f"{{city}} {arrow} {{state}} -> {{capital}}", chosen)
+    assert (found.flow, found.failed) == (0.0, "{state}")
+    assert flow_of(f"{{city}} {arrow} {{state}} -> {{capital}}", chosen[0].row.roles, chosen[0].graph, "any") == 0
+    [found, _] = find_in_set("{city} -{2}-> {capital}", chosen)
+    assert found.flow == pytest.approx(0.75)

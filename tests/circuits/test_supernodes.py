@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from circuits.pattern import match, parse_pattern
 from circuits.supernodes import (
     BY_HAND,
+    FROM_FILE,
     Score,
     merged_weights,
     score,
     similarities,
     suggested_supernodes,
     supernodes_by_hand,
+    supernodes_of,
     with_supernodes,
 )
 from tests.circuits.small_graphs import FEATURE, LOGIT, TOKEN, graphs, make_graph, rows
@@ -96,8 +98,22 @@ def test_groups_can_be_made_by_hand_and_serve_in_patterns():
     assert kept.graph_id == graph.graph_id
     assert match(parse_pattern("a -> supernode:my Texas -> x"), kept)[1].tolist() == [0, 2]
     assert kept.metadata.provenance["supernodes"] == [
-        {"label": "my Texas", "members": [ids[0], ids[2]], "method": BY_HAND, "score": 1.0}
+        {"label": "my Texas", "members": [ids[0], ids[2]], "method": BY_HAND, "by": "", "score": 1.0}
     ]
+    assert supernodes_of(kept) == [made]
+
+
+def test_supernodes_of_a_file_are_scored_and_say_whose_they_are():
+    graph = two_teams()
+    ids = graph.nodes["node_id"].tolist()
+    groups = [{"label": "theirs", "members": [ids[1], "gone", ids[0]]}, {"label": "x", "members": []}]
+    taken = [{"by": "Ann", "supernodes": groups[:1]}]
+    about = replace(graph.metadata, provenance={"supernodes": groups, "taken": taken})
+    first, second = supernodes_of(replace(graph, metadata=about))
+    assert (first.name, first.rows, first.method, first.by) == ("theirs", (0, 1), FROM_FILE, "Ann")
+    assert first.score.same_sign == score(graph, rows(0, 1)).same_sign == 1
+    assert (second.rows, second.by, second.as_row(graph)["score"]) == ((), "", None)
+    assert supernodes_of(two_teams()) == []
 
 
 def test_an_unknown_member_is_refused_with_the_nearest():
