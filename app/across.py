@@ -96,7 +96,7 @@ def mine(
     if entity and not all(row.roles.get(entity) for row in prompts.rows):
         raise PatternError(f"{prompts.name}: role {entity} is empty in some row; expected it in each. Fill its column.")
     with progress_bar() as progress:
-        chosen = list(_members(prompts, progress))
+        chosen = list(read_members(prompts, progress))
     kinds = (NodeKind.FEATURE, NodeKind.TOKEN, NodeKind.LOGIT)
     config = MiningConfig(min_size=sizes[0], max_size=sizes[1], min_support=support, limit=limit)
     found = mined(link_tables([member.graph for member in chosen], by, kinds), config)
@@ -125,7 +125,7 @@ def circuits_in_set(pattern: str, path: Path, sign: str, needed: float, align: A
     prompts = PromptSet.read(path)
     prompts.check(pattern)
     with progress_bar() as progress:
-        chosen = list(_members(prompts, progress))
+        chosen = list(read_members(prompts, progress))
     found = list(find_in_set(pattern, chosen, sign, needed, align))
     summary, chances = summarise(pattern, found), against_chance(pattern, chosen, sign)
     q_of = q_values([each.p for each in chances])
@@ -150,7 +150,7 @@ def circuits_in_set(pattern: str, path: Path, sign: str, needed: float, align: A
     print_rows(CHANCE_COLUMNS, nulls, "table")
 
 
-def _members(prompts: "PromptSet", progress: ProgressCallback) -> Iterator["Member"]:
+def read_members(prompts: "PromptSet", progress: ProgressCallback) -> Iterator["Member"]:
     """The prompts of a set with their graphs: from the place that is named, or of the library."""
     from circuits.promptset import members
     from ingest.library import default_library

@@ -13,6 +13,7 @@ from cyclopts.config import Dict
 from cyclopts.validators import Number
 
 from app import across, keep_commands
+from app.circuit_commands import keep
 from app.label_commands import labels
 from app.terminal import Format, log_on_stderr, notes, print_json_lines, print_rows, progress_bar
 from ingest.export_formats import ExportFormat, format_of
@@ -32,6 +33,7 @@ cli = App(
 db = App(name="db", help="The local Neo4j server: every other command starts it when it needs it.")
 cli.command(db)
 cli.command(labels)
+cli.command(keep)
 cli.command(across.compare)
 cli.command(across.mine)
 for name, keeping in keep_commands.COMMANDS.items():

@@ -52,7 +52,8 @@ def write_kept(kept: Kept, format: KeptFormat) -> str:
 def to_networkx(kept: Kept) -> "nx.DiGraph":
     """The circuit's nodes and links, with pattern, name, note and kept_id on the graph."""
     texts = {"name": kept.name, "pattern": kept.pattern, "note": kept.note, "made_with": kept.made_with}
-    graph = nx.DiGraph(kept_id=kept.kept_id, **{key: _xml(text) for key, text in texts.items()})
+    graph = nx.DiGraph(kept_id=kept.kept_id)
+    graph.graph.update({key: _xml(text) for key, text in texts.items()})
     for node in kept.nodes:
         graph.add_node(_xml(node.name), label=_xml(node.label), layer=node.layer, kind=node.kind)
     for link in kept.links:

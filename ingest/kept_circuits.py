@@ -94,6 +94,13 @@ def keep_circuit(kept: Kept, store: GraphStore, library: Library) -> None:
     store.keep_circuit(circuit_row(kept))
 
 
+def replace_circuit(before: Kept, after: Kept, store: GraphStore, library: Library) -> None:
+    """Keep one circuit in place of another; the old one goes last, so that a crash leaves both."""
+    keep_circuit(after, store, library)
+    if before.kept_id != after.kept_id:
+        remove_circuit(before.kept_id, store, library)
+
+
 def remove_circuit(kept_id: str, store: GraphStore, library: Library) -> bool:
     """Delete a circuit everywhere; False where there is none. The database goes first, as with graphs."""
     stored = store.remove_circuit(kept_id)

@@ -46,8 +46,13 @@ def search_circuits(
     """
     pattern = parse_pattern(pattern_text, roles)
     check_ways(pattern, sign)
-    ids = _named(graphs, store) if graphs is not None else _candidates(pattern, store)
+    ids = graphs_to_search(pattern, store, graphs)
     return rank(find_circuits(pattern, _loaded(ids, store, library), k, sign, min_hops, max_hops))[:limit]
+
+
+def graphs_to_search(pattern: Pattern, store: GraphStore, graphs: Sequence[str] | None = None) -> list[str]:
+    """The graph_id of each graph that is searched: the named ones, else those that may have the pattern."""
+    return _named(graphs, store) if graphs is not None else _candidates(pattern, store)
 
 
 def why_nothing(

@@ -1,0 +1,164 @@
+"""A pattern run so that its result can be kept: on stored graphs or on a prompt set, and run again later."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from circuits.chance import against_chance, q_values
+from circuits.kept import Kept, found_in, keep
+from circuits.pattern import Pattern, Roles, parse_pattern
+from circuits.promptset import Align, Found, Member, PromptRow, bind, find_in_set, summarise
+from circuits.search import Circuit, check_ways, find_circuit
+from ingest.library import Library
+from ingest.search import graph_of, graphs_to_search
+from ingest.store import GraphStore
+from ingest.writing import Progress
+from tracer.errors import PatternError
+
+K = 5  # paths of the strongest graph in the picture
+
+
+def run_pattern(
+    pattern_text: str,
+    store: GraphStore,
+    library: Library,
+    graphs: Sequence[str] | None = None,
+    roles: Roles | None = None,
+    k: int = K,
+    sign: str = "any",
+    min_hops: int = 1,
+    max_hops: int | None = None,
+    name: str = "",
+    note: str = "",
+    progress: Progress | None = None,
+) -> Kept:
+    """The record of a pattern over the graphs of the store: each with its flow, or with the waypoint that fails in it.
+
+    Args:
+        graphs: Only these, by graph_id or slug; all of the store if None, also when it is run again.
+        roles: The terms of each role that the pattern names; kept with it.
+        k: Strongest paths in the picture.
+        sign: `any`, or `positive` for paths of positive effects alone.
+        min_hops: Edges that a path of the picture has at least.
+        max_hops: Edges that it has at most; no limit if None.
+        name: For people; the pattern if empty.
+
+    Raises:
+        PatternError: The pattern cannot be understood, a graph is not there, or there is none at all.
+    """
+    pattern = parse_pattern(pattern_text, roles)
+    check_ways(pattern, sign)
+    ids = graphs_to_search(pattern, store, graphs)
+    found: list[Found] = []
+    circuits: list[Circuit] = []
+    for done, graph_id in enumerate(ids):
+        if progress:
+            progress(done, len(ids), "searching graphs")
+        graph = graph_of(graph_id, store, library)
+        circuit = find_circuit(pattern, graph, k or 1, sign, min_hops, max_hops)
+        found.append(found_in(pattern, graph, circuit, sign))
+        circuits += [circuit] if circuit else []
+    if progress:
+        progress(len(ids), len(ids), "searching graphs")
+    if graphs is None:
+        found += _left_out(pattern, store, set(ids))
+    method = {
+        "graphs": None if graphs is None else ids,
+        "roles": {role: list((roles or {})[role]) for role in pattern.roles},
+        "k": k,
+        "sign": sign,
+        "min_hops": min_hops,
+        "max_hops": max_hops,
+    }
+    return keep(name or pattern.text, found, summarise(pattern.text, found), circuits, None, method, note)
+
+
+def run_set(
+    pattern_text: str,
+    chosen: Iterable[Member],
+    set_name: str,
+    sign: str = "any",
+    needed: float = 0.0,
+    align: Align = "feature",
+    k: int = K,
+    name: str = "",
+    note: str = "",
+) -> Kept:
+    """The record of a pattern over a prompt set, each prompt with its own roles, and what chance gives.
+
+    Args:
+        set_name: Of the set, for people; the record itself has its rows.
+        needed: Flow from which on a prompt counts as having it; any at all if 0.
+        align: `label` allows graphs of different dictionaries.
+        k: Strongest paths in the picture.
+        name: For people; the pattern if empty.
+    """
+    members = list(chosen)
+    found = list(find_in_set(pattern_text, members, sign, needed, align))
+    chances = against_chance(pattern_text, members, sign)
+    q_of = q_values([each.p for each in chances])
+    nulls = [asdict(each) | {"q": q} for each, q in zip(chances, q_of, strict=True)]
+    counted = (member for member, each in zip(members, found, strict=True) if each.is_found)
+    circuits = [find_circuit(bind(pattern_text, member.row), member.graph, k or 1, sign) for member in counted]
+    method: dict[str, Any] = {"set": set_name, "k": k, "sign": sign, "needed": needed, "align": align}
+    summary = summarise(pattern_text, found)
+    named = [circuit for circuit in circuits if circuit]
+    return keep(name or pattern_text, found, summary, named, {"chance": nulls}, method, note)
+
+
+def run_again(kept: Kept, store: GraphStore, library: Library, progress: Progress | None = None) -> Kept:
+    """The same pattern with the same settings on what is there now, under the same name and note.
+
+    Graphs that are gone are left out; a pattern that was looked for in all graphs is looked for in new ones too.
+
+    Raises:
+        PatternError: None of its graphs is there any more, or the record does not say how it was made.
+    """
+    there = {row["graph_id"] for row in store.graphs()}
+    method = kept.method
+    names = {"name": kept.name, "note": kept.note}
+    try:
+        if "set" in method:
+            members = list(_members(kept, there, store, library, progress))
+            _check_some(kept, bool(members))
+            settings = {key: method[key] for key in ("sign", "needed", "align", "k")}
+            return run_set(kept.pattern, members, method["set"], **settings, **names)
+        graphs = method["graphs"] if method["graphs"] is None else [each for each in method["graphs"] if each in there]
+        _check_some(kept, bool(there if graphs is None else graphs))
+        settings = {key: method[key] for key in ("roles", "k", "sign", "min_hops", "max_hops")}
+        return run_pattern(kept.pattern, store, library, graphs, **settings, **names, progress=progress)
+    except KeyError as error:
+        raise PatternError(
+            f"kept circuit {kept.kept_id} ({kept.name}) does not say {error} of how it was made; expected every "
+            "setting. It was not made by `throughline keep` or the page: search and keep it again."
+        ) from None
+
+
+def _members(
+    kept: Kept, there: set[str], store: GraphStore, library: Library, progress: Progress | None
+) -> Iterator[Member]:
+    for done, row in enumerate(kept.prompts, 1):
+        if row["graph_id"] in there:
+            roles = row["roles"]
+            prompt = PromptRow(row["graph_id"], roles, row.get("template", ""), roles.get("answer", ""))
+            yield Member(prompt, graph_of(row["graph_id"], store, library))
+        if progress:
+            progress(done, len(kept.prompts), "reading graphs")
+
+
+def _check_some(kept: Kept, some: bool) -> None:
+    if not some:
+        raise PatternError(
+            f"none of the {len(kept.prompts)} graphs of kept circuit {kept.kept_id} ({kept.name}) is in the store any "
+            "more; expected at least one. Ingest them again, or look for the pattern in others."
+        )
+
+
+def _left_out(pattern: Pattern, store: GraphStore, searched: set[str]) -> list[Found]:
+    """The graphs of a large store that the index ruled out."""
+    reason = "its pruned part has no node for some waypoint"
+    return [
+        Found(row["graph_id"], row["slug"], row["prompt"], PromptRow(row["graph_id"], {}), 0.0, pattern.text, reason)
+        for row in store.graphs()
+        if row["graph_id"] not in searched
+    ]
