@@ -108,14 +108,22 @@ def _sum(inputs: Inputs, groups: Sequence[np.ndarray], ways: Sequence[Way] | Non
     for place, group in enumerate(groups[:-1]):
         meets_N = np.zeros(inputs.n_nodes, bool)
         meets_N[group] = True
-        chance_N = chance_by_way(inputs, meets_N, chance_N, ways[place] if ways else Way(), signed)
+        way = ways[place] if ways else Way()
+        chance_N = chance_by_way(inputs, meets_N, chance_N, way, signed, asked=groups[place + 1])
     return float(chance_N[groups[-1]].sum())
 
 
-def chance_by_way(inputs: Inputs, meets: np.ndarray, gain: np.ndarray, way: Way, signed: bool = False) -> np.ndarray:
+def chance_by_way(
+    inputs: Inputs,
+    meets: np.ndarray,
+    gain: np.ndarray,
+    way: Way,
+    signed: bool = False,
+    asked: np.ndarray | None = None,
+) -> np.ndarray:
     """As `chance_of_meeting`, of the walks whose stretch up to the node where they stop is such a way."""
     if way.free:
-        return chance_of_meeting(inputs, meets, gain, signed)
+        return chance_of_meeting(inputs, meets, gain, signed, asked)
     columns = [
         _chance_by_way(inputs, meets_N, gain_N, way, signed)
         for meets_N, gain_N in zip(np.atleast_2d(meets.T), np.atleast_2d(gain.T), strict=True)
@@ -129,23 +137,28 @@ def _chance_by_way(inputs: Inputs, meets_N: np.ndarray, gain_N: np.ndarray, way:
     return walks.completions(best=False, signed=signed, end_N=gain_N)[END + 1]  # the first state: nothing done yet
 
 
-def chance_of_meeting(inputs: Inputs, meets: np.ndarray, gain: np.ndarray, signed: bool = False) -> np.ndarray:
+def chance_of_meeting(
+    inputs: Inputs, meets: np.ndarray, gain: np.ndarray, signed: bool = False, asked: np.ndarray | None = None
+) -> np.ndarray:
     """What a walk back from each node gains on average when it stops at the first marked node it meets.
 
     Args:
         meets: (N,) or (N, B) bool; where the walk stops. The node it starts from does not count.
         gain: Of the same shape; what stopping there is worth.
         signed: A gain counts as a loss where the effects on the way multiply to a negative number.
+        asked: Rows of the nodes whose chances are needed, others may be left at 0; all if not given.
 
     Returns:
         Of the same shape. One pass over the edges, by sparse products in the order of layers.
     """
     if meets.ndim == 2 and meets.shape[1] == 1:
-        return chance_of_meeting(inputs, meets[:, 0], gain[:, 0], signed)[:, None]
+        return chance_of_meeting(inputs, meets[:, 0], gain[:, 0], signed, asked)[:, None]
     weight_E = inputs.signed_share if signed else inputs.share
     chance = np.zeros(meets.shape)
     carried = np.where(meets, gain, 0.0)
-    for node, edges, start in inputs.layers:
+    stops = np.flatnonzero(meets if meets.ndim == 1 else meets.any(axis=1))
+    between = inputs.layers_between(stops, inputs.node if asked is None else asked)
+    for node, edges, start in inputs.layers[between]:
         if meets.ndim == 1:  # sums in place: a matrix a layer costs more than the sums
             chance[node] = np.add.reduceat(weight_E[edges] * carried[inputs.source[edges]], start[:-1])
         else:

@@ -68,7 +68,9 @@ class Inputs:
         layer_N = graph.nodes["layer"].to_numpy()
         edges = graph.edges
         # Edges are sorted by target already; a stable sort keeps the edges of a target together.
-        chosen = chosen[np.argsort(layer_N[edges.target[chosen]], kind="stable")]
+        layer_E = layer_N[edges.target[chosen]]
+        if (layer_E[1:] < layer_E[:-1]).any():
+            chosen = chosen[np.argsort(layer_E, kind="stable")]
         target = edges.target[chosen]
         begin = np.flatnonzero(np.diff(target, prepend=-1))
         node = target[begin]
@@ -91,6 +93,12 @@ class Inputs:
             edges = slice(int(self.start[first]), int(self.start[last]))
             layers.append((self.node[first:last], edges, self.start[first : last + 1] - edges.start))
         return tuple(layers)
+
+    def layers_between(self, lower: np.ndarray, upper: np.ndarray) -> slice:
+        """Which of `layers` lie above the lowest of some nodes and not above the highest of others."""
+        row = self.row[lower].min(initial=len(self.node))
+        begin = 0 if row < 0 else int(np.searchsorted(self.layer_start, row, side="right"))
+        return slice(begin, int(np.searchsorted(self.layer_start, self.row[upper].max(initial=-1), side="right")))
 
     @cached_property
     def signed_share(self) -> np.ndarray:

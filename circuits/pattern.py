@@ -114,6 +114,11 @@ class Choice:
                 return max(re.split(r"[*?\\]", self.terms[0]), key=len).casefold()
         return ""
 
+    @property
+    def any_text(self) -> bool:
+        """Whether everything but a bias fits."""
+        return self.how is How.GLOB and set(self.terms[0]) == {"*"}
+
     def is_of(self, source_set: str) -> bool:
         """Whether a feature of this dictionary can be meant; `clt-hp` also means a `clt-hp` of anybody."""
         ours, theirs = self.source_set.casefold(), source_set.casefold()
@@ -473,11 +478,19 @@ def _terms_of_choice(choice: Choice, graph: AttributionGraph) -> np.ndarray:
         ]
         return np.where(nodes["node_id"].isin(members).to_numpy(), 0, NO_TERM)
     if choice.how is How.FEATURE:
-        found = (nodes["kind"] == NodeKind.FEATURE) & (nodes["layer"] == choice.layer)
-        found &= nodes["index"] == choice.index
-        if choice.position >= 0:
-            found &= nodes["position"] == choice.position
-        return np.where(found & choice.is_of(graph.metadata.source_set), 0, NO_TERM)
+        found_N = np.full(len(nodes), NO_TERM)
+        if choice.is_of(graph.metadata.source_set):
+            own = graph.slice_of(NodeKind.FEATURE)
+            layer, index, position = (nodes[name].to_numpy()[own] for name in ("layer", "index", "position"))
+            fits = (layer == choice.layer) & (index == choice.index) & (position == choice.position)
+            if choice.position < 0:
+                fits = (layer == choice.layer) & (index == choice.index)
+            found_N[own][fits] = 0
+        return found_N
+    if choice.any_text:
+        found_N = np.zeros(len(nodes), np.int64)
+        found_N[graph.slice_of(NodeKind.BIAS)] = NO_TERM
+        return found_N
     texts, text_N, keys = texts_of(graph)
     place: dict[str | None, int] = {term: at for at, term in enumerate(choice.terms)} | {None: NO_TERM}
     needle = choice.needle

@@ -173,9 +173,11 @@ def flow_by_binding(pattern: Pattern, terms_N: list[np.ndarray], inputs: Inputs)
             for bound in _extended(pattern, terms_N, place, binding)
         ]
         choices = [choice for choice in choices if choice[2][choice[1]].any()]
-        way = pattern.ways[place]
+        way, asked = pattern.ways[place], np.flatnonzero(terms_N[place + 1] != NO_TERM)
         prefixes = [
-            prefix for at in range(0, len(choices), BATCH) for prefix in _meet(inputs, choices[at : at + BATCH], way)
+            prefix
+            for at in range(0, len(choices), BATCH)
+            for prefix in _meet(inputs, choices[at : at + BATCH], way, asked)
         ]
     last = len(pattern) - 1
     flows = [
@@ -189,13 +191,13 @@ def flow_by_binding(pattern: Pattern, terms_N: list[np.ndarray], inputs: Inputs)
 
 
 def _meet(
-    inputs: Inputs, choices: list[tuple[Binding, np.ndarray, np.ndarray]], way: Way
+    inputs: Inputs, choices: list[tuple[Binding, np.ndarray, np.ndarray]], way: Way, asked: np.ndarray
 ) -> Iterator[tuple[Binding, np.ndarray]]:
     meets = np.zeros((inputs.n_nodes, len(choices)), bool)
     for column, (_, rows, _) in enumerate(choices):
         meets[rows, column] = True
     gain = np.stack([chance_N for _, _, chance_N in choices], axis=1)
-    chance = chance_by_way(inputs, meets, gain, way)
+    chance = chance_by_way(inputs, meets, gain, way, asked=asked)
     for column, (bound, _, _) in enumerate(choices):
         yield bound, chance[:, column]
 
@@ -219,6 +221,6 @@ def _rows_of(pattern: Pattern, terms_N: list[np.ndarray], place: int, binding: B
 
 def _nodes(graph: AttributionGraph, paths: list[Path]) -> dict[int, CircuitNode]:
     rows = sorted({row for path in paths for row in path.rows})
-    table = graph.nodes.iloc[rows]
-    columns = (table[name].tolist() for name in ("node_id", "kind", "label", "layer", "position"))
+    names = ("node_id", "kind", "label", "layer", "position")
+    columns = (np.asarray(graph.nodes[name].array[rows]).tolist() for name in names)  # iloc takes every column
     return {row: CircuitNode(*values) for row, values in zip(rows, zip(*columns, strict=True), strict=True)}

@@ -61,6 +61,10 @@ class Library:
         """A kept graph. Raises GraphFormatError where there is none of this id, or its files are damaged."""
         return AttributionGraph.load(self.place(graph_id))
 
+    def outline(self, graph_id: str) -> AttributionGraph:
+        """A kept graph without its edges, unchecked: read in a third of the time."""
+        return AttributionGraph.outline(self.place(graph_id))
+
     def ids(self) -> list[str]:
         """The graph_id of every kept graph, sorted."""
         if not self._fs.exists(self._path):

@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 METADATA_FILE = "metadata.json"
 NODES_FILE = "nodes.parquet"
 EDGES_FILE = "edges.parquet"
+OUTLINE_COLUMNS = ["node_id", "kind", "layer", "position", "index", "label"]  # what patterns ask for
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ class AttributionGraph:
         identity = (SCHEMA_VERSION, about.model, about.source_set, about.n_layers, about.target, list(about.tokens))
         digest.update(json.dumps(identity).encode())
         for name in ("node_id", "kind"):
-            digest.update("\0".join(self.nodes[name]).encode())
+            digest.update("\0".join(self.nodes[name].tolist()).encode())
         for name in ("layer", "position", "index", "activation", "probability", "kept"):
             column = self.nodes[name].to_numpy(copy=True)
             if column.dtype.kind == "f":
@@ -167,8 +169,13 @@ class AttributionGraph:
 
     def slice_of(self, kind: NodeKind) -> slice:
         """Where the nodes of this kind stand; they are contiguous."""
-        rows = np.flatnonzero((self.nodes["kind"] == kind).to_numpy())
-        return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
+        return self._slices.get(kind, slice(0, 0))
+
+    @cached_property
+    def _slices(self) -> dict[str, slice]:
+        kind_N = self.nodes["kind"].to_numpy(object)
+        bounds = [0, *(np.flatnonzero(kind_N[1:] != kind_N[:-1]) + 1).tolist(), len(kind_N)]
+        return {kind_N[begin]: slice(begin, end) for begin, end in pairwise(bounds) if begin < end}
 
     @property
     def logit_weight_N(self) -> np.ndarray:
@@ -236,27 +243,34 @@ class AttributionGraph:
             GraphFormatError: There is no graph at this place, another schema version wrote it, or its content does
                 not have the hash it was saved with.
         """
-        about = read_metadata(url)
-        graph_id = about.pop("graph_id", None)
-        expected = about.pop("content_hash", graph_id)  # older graphs were all named after their content
-        about.pop("schema_version")
-        nodes = _complete_nodes(_read_table(url, NODES_FILE).to_pandas())
-        table = _read_table(url, EDGES_FILE)
+        about, _, expected = _metadata_of(url)
+        nodes, table = _complete_nodes(_read_table(url, NODES_FILE).to_pandas()), _read_table(url, EDGES_FILE)
         try:
-            about["tokens"] = tuple(about["tokens"])
-            columns = (table[name].to_numpy().astype(column.dtype) for name, column in EDGE_COLUMNS.items())
-            graph = cls(nodes, Edges(*columns), GraphMetadata(**about))
-        except (KeyError, TypeError) as error:
-            raise GraphFormatError(
-                f"{url}: metadata or edges are not those of a saved graph ({error}); expected the fields of "
-                "GraphMetadata and the columns of EDGE_COLUMNS. Trace or ingest the graph again."
-            ) from None
+            columns = [table[name].to_numpy().astype(column.dtype) for name, column in EDGE_COLUMNS.items()]
+        except KeyError as error:
+            raise _no_fields(url, error) from None
+        graph = cls(nodes, Edges(*columns), about)
         if graph.content_hash != expected:
             raise GraphFormatError(
                 f"{url}: content has the hash {graph.content_hash}, the graph was saved as {expected}; "
                 "the files were changed or damaged since. Trace or ingest the graph again."
             )
         return graph
+
+    @classmethod
+    def outline(cls, url: str) -> "AttributionGraph":
+        """A saved graph without its edges and measures, to look at what its nodes are: read in a third of the time.
+
+        Its hash is not checked, so it is for choosing which graphs to load.
+
+        Raises:
+            GraphFormatError: There is no graph at this place, or another schema version wrote it.
+        """
+        about, graph_id, _ = _metadata_of(url)
+        about = dataclasses.replace(about, inputs=about.inputs or graph_id)  # its id cannot be taken from the content
+        nodes = _read_table(url, NODES_FILE, OUTLINE_COLUMNS).to_pandas()
+        none = Edges(*(np.empty(0, column.dtype) for column in EDGE_COLUMNS.values()))
+        return cls(nodes, none, about)
 
 
 def read_metadata(url: str) -> dict[str, Any]:
@@ -284,6 +298,26 @@ def read_metadata(url: str) -> dict[str, Any]:
             f"{url}: schema version {seen}; this program reads version {SCHEMA_VERSION}. Trace or ingest it again."
         )
     return about
+
+
+def _metadata_of(url: str) -> tuple[GraphMetadata, str, str]:
+    """(metadata of a saved graph, its graph_id, hash of its content)."""
+    about = read_metadata(url)
+    graph_id = about.pop("graph_id", "")
+    expected = about.pop("content_hash", graph_id)  # older graphs were all named after their content
+    about.pop("schema_version")
+    try:
+        about["tokens"] = tuple(about["tokens"])
+        return GraphMetadata(**about), graph_id, expected
+    except (KeyError, TypeError) as error:
+        raise _no_fields(url, error) from None
+
+
+def _no_fields(url: str, error: Exception) -> GraphFormatError:
+    return GraphFormatError(
+        f"{url}: metadata or edges are not those of a saved graph ({error}); expected the fields of "
+        "GraphMetadata and the columns of EDGE_COLUMNS. Trace or ingest the graph again."
+    )
 
 
 def weights_of(nodes: pd.DataFrame) -> np.ndarray:
@@ -323,22 +357,25 @@ def _complete_nodes(nodes: pd.DataFrame) -> pd.DataFrame:
         raise GraphFormatError(
             f"nodes table lacks {', '.join(missing)}; expected {', '.join(NODE_COLUMNS)}. Add the columns."
         )
-    columns = {name: nodes[name] if name in nodes else np.full(len(nodes), defaults[name]) for name in NODE_COLUMNS}
-    full = pd.DataFrame({name: pd.Series(columns[name]).reset_index(drop=True) for name in NODE_COLUMNS})
-    full = full.astype({name: column.dtype for name, column in NODE_COLUMNS.items()})
-    twice = full.loc[full["node_id"].duplicated(), "node_id"].tolist()
-    if twice:
+    types = {name: column.dtype for name, column in NODE_COLUMNS.items()}
+    full, seen = nodes.copy(deep=False), {name: str(dtype) for name, dtype in nodes.dtypes.items()}
+    if list(seen.items()) != list(types.items()) or not nodes.index.equals(pd.RangeIndex(len(nodes))):
+        columns = {name: nodes[name] if name in nodes else np.full(len(nodes), defaults[name]) for name in types}
+        full = pd.DataFrame({name: pd.Series(columns[name]).reset_index(drop=True) for name in types}).astype(types)
+    if not full["node_id"].is_unique:
+        twice = full["node_id"][full["node_id"].duplicated()].iloc[0]
         raise GraphFormatError(
-            f"node id {twice[0]!r} names two nodes; ids must be unique in a graph. "
+            f"node id {twice!r} names two nodes; ids must be unique in a graph. "
             "Give one of them another id (circuit-tracer 0.4 names errors and layer-0 features alike)."
         )
     known = [kind.value for kind in NodeKind]
-    unknown = set(full["kind"]) - set(known)
+    kinds = full["kind"].tolist()
+    unknown = set(kinds) - set(known)
     if unknown:
         raise GraphFormatError(
             f"node kind {sorted(unknown)[0]!r} is unknown; expected one of {', '.join(NodeKind)}. Use one of these."
         )
-    if (np.diff([known.index(kind) for kind in full["kind"]]) < 0).any():
+    if kinds != sorted(kinds, key=known.index):
         raise GraphFormatError(
             f"nodes are not in the order {', '.join(NodeKind)}; expected all nodes of one kind together. Sort by kind."
         )
@@ -387,11 +424,11 @@ def _check_edges(nodes: pd.DataFrame, source: np.ndarray, target: np.ndarray, ef
         )
 
 
-def _read_table(url: str, name: str) -> pa.Table:
+def _read_table(url: str, name: str, columns: list[str] | None = None) -> pa.Table:
     fs, path = fsspec.core.url_to_fs(str(url))
     try:
-        with fs.open(f"{path}/{name}", "rb") as file:
-            return pq.read_table(file)
+        whole = pa.BufferReader(fs.cat_file(f"{path}/{name}"))
+        return pq.ParquetFile(whole).read(columns, use_threads=False)  # milliseconds of work: starting threads takes longer
     except (OSError, pa.ArrowException) as error:
         raise GraphFormatError(
             f"{url}/{name} cannot be read ({' '.join(str(error).split())[:200]}); expected the table that was saved. "
@@ -400,5 +437,6 @@ def _read_table(url: str, name: str) -> pa.Table:
 
 
 def _write_table(fs: Any, path: str, table: pa.Table) -> None:
-    with fs.open(path, "wb") as out:
-        pq.write_table(table, out, compression="zstd")
+    texts = [field.name for field in table.schema if not pa.types.is_primitive(field.type)]
+    with fs.open(path, "wb") as out:  # numbers hardly repeat: a dictionary of them makes files larger
+        pq.write_table(table, out, compression="zstd", use_dictionary=texts)
