@@ -117,7 +117,7 @@ def mine(
     print_rows(columns, rows, format)
 
 
-def circuits_in_set(pattern: str, path: Path, sign: str, needed: float, align: Any, format: Format) -> None:
+def circuits_in_set(pattern: str, path: Path, sign: str, needed: float, align: Any, format: Format) -> int:
     """Print where a pattern is found in the prompts of a set, how strongly, and what chance gives."""
     from circuits.chance import against_chance, q_values
     from circuits.promptset import PromptSet, find_in_set, summarise
@@ -132,10 +132,11 @@ def circuits_in_set(pattern: str, path: Path, sign: str, needed: float, align: A
     nulls = [asdict(each) | {"q": q} for each, q in zip(chances, q_of, strict=True)]
     rows = [each.as_row() for each in found]
     if format == "json":
-        return print_json({"summary": asdict(summary), "chance": nulls, "prompts": rows})
+        print_json({"summary": asdict(summary), "chance": nulls, "prompts": rows})
+        return 0
     print_rows(FOUND_COLUMNS, rows, format)
     if format == "csv":
-        return
+        return 0
     low, middle, high = summary.quartiles
     failed = "".join(f"; {name} fails in {count}" for name, count in summary.failed.items())
     console = Console(highlight=False)
@@ -148,6 +149,7 @@ def circuits_in_set(pattern: str, path: Path, sign: str, needed: float, align: A
         soft_wrap=True,
     )
     print_rows(CHANCE_COLUMNS, nulls, "table")
+    return 0
 
 
 def read_members(prompts: "PromptSet", progress: ProgressCallback) -> Iterator["Member"]:

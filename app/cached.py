@@ -1,22 +1,20 @@
 """Everything the pages read, kept between reruns: the only st.cache_* calls."""
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from app.featurelink import FeatureKey, place_in, words_query
-from app.kept import KeptGraphs
+from app.kept import KeptGraphs, KeptLibrary
 from app.part import is_pruned_away, part_to_show
 from app.roles import read_roles
 from app.wire import pack_graph
 from circuits.pattern import match, parse_pattern
 from ingest.labels import Label, LabelStore
-from ingest.library import Library, default_library
-from ingest.search import cypher_behind, search_circuits
+from ingest.library import default_library
+from ingest.search import CircuitSearch, cypher_behind
 from ingest.store import GraphStore, open_store
 from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
@@ -26,16 +24,6 @@ KEPT_PACKED = 24  # graphs as bytes
 KEPT_EDGES = 30_000_000  # of whole graphs: about half a gigabyte
 KEPT_ANSWERS = 64
 MOST_FOUND = 200  # features of a search
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a search for circuits found."""
-
-    rows: list[dict[str, Any]]
-    """Circuits as JSON rows, largest flow first."""
-    elapsed_ms: float
-    """Of the search itself."""
 
 
 @st.cache_resource(show_spinner=False)
@@ -87,25 +75,21 @@ def roles() -> dict[str, list[str]]:
     return read_roles()
 
 
-class KeptLibrary(Library):
-    """The library, with the graphs of this process kept in memory."""
+@st.cache_resource(max_entries=KEPT_ANSWERS, show_spinner=False)
+def search(pattern: str, versions: tuple[tuple[str, str], ...], everywhere: bool, k: int, sign: str) -> CircuitSearch:
+    """The search for this pattern in these graphs, given as (graph_id, version), as far as anybody has taken it.
 
-    def __init__(self, versions: Mapping[str, str]):
-        super().__init__(default_library().root)
-        self.versions = versions
-
-    def load(self, graph_id: str) -> AttributionGraph:
-        return graph(graph_id, self.versions.get(graph_id, ""))
-
-
-@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
-def circuits(pattern: str, versions: tuple[tuple[str, str], ...], everywhere: bool, k: int, sign: str) -> Answer:
-    """Circuits of this pattern in these graphs, given as (graph_id, version); `everywhere` says that these are all."""
-    began = time.perf_counter()
+    Args:
+        everywhere: These are all graphs.
+    """
     named = None if everywhere else [graph_id for graph_id, _ in versions]
-    library = KeptLibrary(dict(versions))
-    found = search_circuits(pattern, store(), library, named, roles(), k=k, sign=sign, limit=len(versions))
-    return Answer([circuit.as_row() for circuit in found], 1000 * (time.perf_counter() - began))
+    return CircuitSearch(pattern, store(), kept_library(versions), named, roles(), k=k, sign=sign, limit=len(versions))
+
+
+def kept_library(versions: tuple[tuple[str, str], ...]) -> KeptLibrary:
+    """The library, of which the memory keeps graphs in these versions."""
+    version_of = dict(versions)
+    return KeptLibrary(default_library().root, kept_graphs(), lambda graph_id: version_of.get(graph_id, ""))
 
 
 def circuits_as_cypher(pattern: str, sign: str, links: Sequence[int]) -> str:
@@ -117,7 +101,9 @@ def circuits_as_cypher(pattern: str, sign: str, links: Sequence[int]) -> str:
 def waypoint_counts(pattern: str, versions: tuple[tuple[str, str], ...]) -> list[tuple[str, int, int]]:
     """For each waypoint of a pattern: its text, in how many graphs a node fits it, and how many nodes there."""
     parsed = parse_pattern(pattern, roles())
-    counts = np.array([[len(rows) for rows in match(parsed, graph(*version))] for version in versions])
+    library = kept_library(versions)
+    outlines = (library.outline(each) if each in library else graph(each, version) for each, version in versions)
+    counts = np.array([[len(rows) for rows in match(parsed, outline)] for outline in outlines])
     return [
         (waypoint.text, int((column > 0).sum()), int(column.sum()))
         for waypoint, column in zip(parsed, counts.T, strict=True)

@@ -2,7 +2,7 @@
 
 import io
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ from tracer.config import PEER_SETTINGS, Dtype, TraceConfig
 from tracer.errors import CircuitError, PatternError, PromptError, UnsupportedModelError
 
 BAD_INPUT = 2  # exit code wherever one sentence says what was wrong
+INTERRUPTED = 130  # as shells have it for Ctrl-C
 
 cli = App(
     name="throughline",
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
     except KeyboardInterrupt:
         notes.print("Interrupted. Everything finished before this is kept; run the command again to go on.")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     sys.exit(code or 0)
 
 
@@ -244,7 +245,7 @@ def circuits(
     roles: Path | None = None,
     limit: Annotated[int, Parameter(validator=Number(gte=1))] = 20,
     format: Format = "table",
-) -> None:
+) -> int:
     """Find a circuit such as "Dallas -> Texas -> Austin" in all graphs, ranked by exact flow.
 
     Args:
@@ -268,21 +269,27 @@ def circuits(
     from app.circuits_report import print_circuits, what_matters
     from app.roles import read_roles
     from ingest.library import default_library
-    from ingest.search import cypher_behind, graph_of, search_circuits, why_nothing
+    from ingest.search import CircuitSearch, cypher_behind, graph_of, why_nothing
 
     if set is not None:
         return across.circuits_in_set(pattern, set, sign, needed, align, format)
     known_roles, library = read_roles(roles), default_library()
     with progress_bar() as progress, _store(progress) as store:
-        found = search_circuits(pattern, store, library, graphs, known_roles, k, sign, limit, min_hops, max_hops)
+        search = CircuitSearch(pattern, store, library, graphs, known_roles, k, sign, limit, min_hops, max_hops)
+        with suppress(KeyboardInterrupt):  # what was found until then is shown
+            search.run(progress)
+        found = search.found
         asked = found if matters else []
         told = [
             what_matters(pattern, known_roles, graph_of(each.graph_id, store, library), each, sign) for each in asked
         ]
-        why = "" if found else why_nothing(pattern, store, library, graphs, known_roles)
+        why = "" if found or not search.complete else why_nothing(pattern, store, library, graphs, known_roles)
     bound = {role: sorted({circuit.binding[role] for circuit in found}) for role in (found[0].binding if found else ())}
     text = cypher_behind(pattern, known_roles | bound, sign, found[0].links) if found else ""
-    print_circuits(found, text, format, told, why)
+    print_circuits(found, text, format, told, why or search.said)
+    if found and search.said:
+        notes.print(search.said, soft_wrap=True)
+    return 0 if search.complete else INTERRUPTED
 
 
 @cli.command

@@ -157,14 +157,17 @@ def chance_of_meeting(
     chance = np.zeros(meets.shape)
     carried = np.where(meets, gain, 0.0)
     stops = np.flatnonzero(meets if meets.ndim == 1 else meets.any(axis=1))
+    stopping = set(inputs.layer_of(stops).tolist())
     between = inputs.layers_between(stops, inputs.node if asked is None else asked)
-    for node, edges, start in inputs.layers[between]:
+    for layer in range(between.start, between.stop):
+        node, edges, start = inputs.layers[layer]
         if meets.ndim == 1:  # sums in place: a matrix a layer costs more than the sums
-            chance[node] = np.add.reduceat(weight_E[edges] * carried[inputs.source[edges]], start[:-1])
+            found = np.add.reduceat(weight_E[edges] * carried.take(inputs.source[edges]), start[:-1])
         else:
             share = csr_array((weight_E[edges], inputs.source[edges], start), shape=(len(node), inputs.n_nodes))
-            chance[node] = share @ carried
-        carried[node] = np.where(meets[node], gain[node], chance[node])
+            found = share @ carried
+        chance[node] = found
+        carried[node] = np.where(meets[node], gain[node], found) if layer in stopping else found
     return chance
 
 

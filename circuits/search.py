@@ -9,7 +9,7 @@ import numpy as np
 from circuits.flow import Flow, chance_by_way, parts_of
 from circuits.inputs import Inputs, check_sign
 from circuits.paths import Path, check_limits, links_between, paths_through
-from circuits.pattern import NO_TERM, Pattern, match_terms
+from circuits.pattern import NO_TERM, Pattern, match_terms, texts_of
 from circuits.walks import Way
 from tracer.errors import PatternError
 from tracer.graph import AttributionGraph
@@ -116,23 +116,68 @@ def find_circuit(
     max_hops: int | None = None,
 ) -> Circuit | None:
     """The circuit of one graph, None where the pattern has no flow; arguments as for `find_circuits`."""
-    check_sign(sign)
     check_limits(k or 1, min_hops, max_hops)
+    bound = best_bound(pattern, graph, sign)
+    return bound.circuit(k, min_hops, max_hops) if bound else None
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A pattern in one graph, with the terms of its roles for which the flow is largest: what ranks graphs.
+
+    The circuit that is made of it takes a multiple of the time, and is wanted of the first few graphs alone.
+    """
+
+    pattern: Pattern
+    graph: AttributionGraph
+    inputs: Inputs
+    """Of the effects that count."""
+    groups: list[np.ndarray]
+    """Rows of the nodes of each waypoint."""
+    ranked: list[tuple[Binding, float]]
+    """Every binding that has any flow, largest flow first."""
+
+    @property
+    def flow(self) -> float:
+        """With the best terms."""
+        return self.ranked[0][1]
+
+    def circuit(self, k: int = 5, min_hops: int = 1, max_hops: int | None = None) -> Circuit:
+        """With its strongest paths; arguments as for `find_circuits`."""
+        graph, inputs, groups, ways = self.graph, self.inputs, self.groups, self.pattern.ways
+        paths = paths_through(inputs, groups, k, min_hops, max_hops, ways) if k else []
+        about, (binding, flow), alternatives = graph.metadata, self.ranked[0], self.ranked[1 : N_ALTERNATIVES + 1]
+        parts = parts_of(inputs, Inputs.of(graph), groups, ways, flow)
+        links, nodes = links_between(paths[0], groups) if paths else (), _nodes(graph, paths)
+        return Circuit(
+            graph.graph_id, about.slug, about.prompt, flow, paths, nodes, binding, alternatives, parts, links
+        )
+
+
+def best_bound(
+    pattern: Pattern, graph: AttributionGraph, sign: str = "any", terms_N: list[np.ndarray] | None = None
+) -> Bound | None:
+    """The pattern in this graph, None where it has no flow.
+
+    Args:
+        terms_N: What `match_terms` gives, where that is known.
+    """
+    check_sign(sign)
     check_ways(pattern, sign)
-    terms_N = match_terms(pattern, graph)
-    if not all((terms != NO_TERM).any() for terms in terms_N):
+    terms_N = terms_N or match_terms(pattern, graph)
+    if not all_there(terms_N):
         return None
     inputs = Inputs.of(graph, sign)
     ranked = flow_by_binding(pattern, terms_N, inputs)
     if not ranked:
         return None
-    binding, flow = ranked[0]
-    groups = [_rows_of(pattern, terms_N, place, binding) for place in range(len(pattern))]
-    paths = paths_through(inputs, groups, k, min_hops, max_hops, pattern.ways) if k else []
-    about, nodes, alternatives = graph.metadata, _nodes(graph, paths), ranked[1 : N_ALTERNATIVES + 1]
-    parts = parts_of(inputs, Inputs.of(graph), groups, pattern.ways, flow)
-    links = links_between(paths[0], groups) if paths else ()
-    return Circuit(graph.graph_id, about.slug, about.prompt, flow, paths, nodes, binding, alternatives, parts, links)
+    groups = [_rows_of(pattern, terms_N, place, ranked[0][0]) for place in range(len(pattern))]
+    return Bound(pattern, graph, inputs, groups, ranked)
+
+
+def all_there(terms_N: list[np.ndarray]) -> bool:
+    """Whether every waypoint has a node, by what `match_terms` gives."""
+    return all((terms != NO_TERM).any() for terms in terms_N)
 
 
 def check_ways(pattern: Pattern, sign: str) -> None:
@@ -221,6 +266,9 @@ def _rows_of(pattern: Pattern, terms_N: list[np.ndarray], place: int, binding: B
 
 def _nodes(graph: AttributionGraph, paths: list[Path]) -> dict[int, CircuitNode]:
     rows = sorted({row for path in paths for row in path.rows})
-    names = ("node_id", "kind", "label", "layer", "position")
-    columns = (np.asarray(graph.nodes[name].array[rows]).tolist() for name in names)  # iloc takes every column
-    return {row: CircuitNode(*values) for row, values in zip(rows, zip(*columns, strict=True), strict=True)}
+    texts, text_N, _ = texts_of(graph)
+    ids, layers, positions = (graph.nodes[name].to_numpy()[rows].tolist() for name in ("node_id", "layer", "position"))
+    return {
+        row: CircuitNode(node_id, texts[text_N[row]][0], texts[text_N[row]][1], layer, position)
+        for row, node_id, layer, position in zip(rows, ids, layers, positions, strict=True)
+    }

@@ -132,8 +132,11 @@ class Walks:
         worth_SBN = value_SN.take(place_SBN)
         for node, edges, start in inputs.layers:
             source = inputs.source[edges]
-            odd_E = self.odd_E[edges].astype(np.intp) if self.signed else 0
-            value_SN[2:, node] = add.reduceat(weight_E[edges] * worth_SBN[:, odd_E, source], start[:-1], axis=1)
+            if self.signed:
+                worth_SE = worth_SBN[:, self.odd_E[edges].astype(np.intp), source]
+            else:
+                worth_SE = worth_SBN[:, 0].take(source, axis=1)
+            value_SN[2:, node] = add.reduceat(weight_E[edges] * worth_SE, start[:-1], axis=1)
             worth_SBN[:, :, node] = value_SN.take(place_SBN[:, :, node])
         return value_SN
 

@@ -62,8 +62,12 @@ class Library:
         return AttributionGraph.load(self.place(graph_id))
 
     def outline(self, graph_id: str) -> AttributionGraph:
-        """A kept graph without its edges, unchecked: read in a third of the time."""
+        """What the nodes of a kept graph are, without its edges: see `AttributionGraph.outline`."""
         return AttributionGraph.outline(self.place(graph_id))
+
+    def with_edges(self, outline: AttributionGraph) -> AttributionGraph:
+        """The outline of a kept graph with its edges."""
+        return outline.with_edges(self.place(outline.graph_id))
 
     def ids(self) -> list[str]:
         """The graph_id of every kept graph, sorted."""

@@ -1,19 +1,121 @@
-"""Circuits in all stored graphs: candidates from the database, exact flow on the files."""
+"""Circuits in all stored graphs: waypoints from outlines of the files, exact flow from the files that have them all."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
 
 from circuits.nearest import why_nothing as why_nothing_in
-from circuits.pattern import Choice, How, Pattern, Roles, parse_pattern
-from circuits.search import Circuit, check_ways, find_circuits, rank
+from circuits.paths import check_limits
+from circuits.pattern import Choice, How, Pattern, Roles, match_terms, parse_pattern
+from circuits.search import Circuit, all_there, best_bound, check_ways, rank
 from ingest.library import Library
 from ingest.pattern_cypher import cypher_behind
 from ingest.store import GraphStore
+from ingest.writing import Progress
 from tracer.errors import PatternError
 from tracer.graph import AttributionGraph
 
-__all__ = ["cypher_behind", "search_circuits", "why_nothing"]
+__all__ = ["CircuitSearch", "cypher_behind", "graph_of", "search_circuits", "why_nothing"]
 
-EXACT_UP_TO = 100  # graphs; a file is read and searched in about 0.1 s, so more are first picked by the index
+FEW = 100  # graphs; of more, those go first that the index of the database says have the waypoints
+MOST_EXPLAINED = 1000  # graphs that are looked at to say why there is nothing
+
+
+class CircuitSearch:
+    """A search that goes on graph by graph: what it has found can be read at any time, and it can be left and taken up.
+
+    Every graph is searched, node by node, whether pruned away or not. Safe between threads.
+    """
+
+    def __init__(
+        self,
+        pattern_text: str,
+        store: GraphStore | None,
+        library: Library,
+        graphs: Sequence[str] | None = None,
+        roles: Roles | None = None,
+        k: int = 5,
+        sign: str = "any",
+        limit: int = 20,
+        min_hops: int = 1,
+        max_hops: int | None = None,
+    ):
+        """See `search_circuits`; without a store, graphs of the library are searched, and named by graph_id alone."""
+        self._pattern = parse_pattern(pattern_text, roles)
+        check_ways(self._pattern, sign)
+        check_limits(k or 1, min_hops, max_hops)
+        self._sign, self._limit, self._shown = sign, limit, (k, min_hops, max_hops)
+        self._store, self._library = store, library
+        self._ids = graphs_to_search(self._pattern, store, graphs) if store else list(graphs or library.ids())
+        self._found: list[Circuit] = []
+        self._lock = Lock()
+        self.done = 0
+        """Graphs looked at."""
+        self.having = 0
+        """Of these, graphs that have the pattern, shown or not."""
+        self.elapsed_s = 0.0
+        """Spent on looking."""
+
+    @property
+    def total(self) -> int:
+        """Graphs to look at."""
+        return len(self._ids)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all were looked at."""
+        return self.done == self.total
+
+    @property
+    def found(self) -> list[Circuit]:
+        """The circuits so far, largest flow first, as many as the limit allows."""
+        return list(self._found)
+
+    @property
+    def said(self) -> str:
+        """How far it went, and how many circuits are left out; empty where there is nothing to say."""
+        texts = []
+        if not self.complete:
+            texts.append(f"Partial: {self.done} of {self.total} graphs were searched.")
+        if self.having > len(self._found):
+            texts.append(
+                f"{self.having} graphs have the circuit; the {len(self._found)} of the largest flow are shown."
+            )
+        return " ".join(texts)
+
+    def step(self) -> bool:
+        """Look at the next graph; False where all were."""
+        with self._lock:
+            if not self.complete:
+                began = time.perf_counter()
+                self._look_at(self._ids[self.done])
+                self.elapsed_s += time.perf_counter() - began
+                self.done += 1  # last: a step that was interrupted is done again
+            return not self.complete
+
+    def run(self, progress: Progress | None = None) -> "CircuitSearch":
+        """Look at all that are left."""
+        while self.step():
+            if progress:
+                progress(self.done, self.total, "searching graphs")
+        if progress:
+            progress(self.done, self.total, "searching graphs")
+        return self
+
+    def _look_at(self, graph_id: str) -> None:
+        graph = _outline(graph_id, self._store, self._library)
+        terms_N = match_terms(self._pattern, graph)
+        if not all_there(terms_N):
+            return
+        if graph_id in self._library:
+            graph = self._library.with_edges(graph)
+        bound = best_bound(self._pattern, graph, self._sign, terms_N)
+        if not bound:
+            return
+        is_shown = len(self._found) < self._limit or bound.flow >= self._found[-1].flow
+        circuits = [bound.circuit(*self._shown)] if is_shown else []
+        self._found, self.having = rank([*self._found, *circuits])[: self._limit], self.having + 1
 
 
 def search_circuits(
@@ -27,11 +129,9 @@ def search_circuits(
     limit: int = 20,
     min_hops: int = 1,
     max_hops: int | None = None,
+    progress: Progress | None = None,
 ) -> list[Circuit]:
-    """The circuits of a pattern, largest flow first.
-
-    Every named graph is searched, node by node, whether pruned away or not. So are all graphs of a store of up to 100;
-    in a larger one those are searched whose pruned graph has a node for every waypoint.
+    """The circuits of a pattern, largest flow first; every graph is searched, pruned nodes as well.
 
     Args:
         graphs: Only these, by graph_id or slug.
@@ -40,19 +140,22 @@ def search_circuits(
         limit: How many circuits to return.
         min_hops: Edges that a reported path has at least; the flow is over all paths.
         max_hops: Edges that a reported path has at most; no limit if None.
+        progress: Told how many graphs of how many are done.
 
     Raises:
         PatternError: The pattern cannot be understood, or a graph is not there.
     """
-    pattern = parse_pattern(pattern_text, roles)
-    check_ways(pattern, sign)
-    ids = graphs_to_search(pattern, store, graphs)
-    return rank(find_circuits(pattern, _loaded(ids, store, library), k, sign, min_hops, max_hops))[:limit]
+    search = CircuitSearch(pattern_text, store, library, graphs, roles, k, sign, limit, min_hops, max_hops)
+    return search.run(progress).found
 
 
 def graphs_to_search(pattern: Pattern, store: GraphStore, graphs: Sequence[str] | None = None) -> list[str]:
-    """The graph_id of each graph that is searched: the named ones, else those that may have the pattern."""
-    return _named(graphs, store) if graphs is not None else _candidates(pattern, store)
+    """The graph_id of each graph that is searched: the named ones, else all."""
+    there = store.graphs()
+    if graphs is not None:
+        return _named(graphs, there)
+    ids = [row["graph_id"] for row in there]
+    return _likely_first(ids, pattern, store) if len(ids) > FEW else ids
 
 
 def why_nothing(
@@ -62,13 +165,27 @@ def why_nothing(
     graphs: Sequence[str] | None = None,
     roles: Roles | None = None,
 ) -> str:
-    """Why no graph has the pattern, with the nearest things there are; looks at no more than EXACT_UP_TO graphs."""
-    ids = _named(graphs, store) if graphs is not None else [row["graph_id"] for row in store.graphs()]
-    return why_nothing_in(parse_pattern(pattern_text, roles), _loaded(ids[:EXACT_UP_TO], store, library))
-
-
-def _named(graphs: Sequence[str], store: GraphStore) -> list[str]:
+    """Why no graph has the pattern, with the nearest things there are, by the first MOST_EXPLAINED graphs."""
     there = store.graphs()
+    ids = [row["graph_id"] for row in there] if graphs is None else _named(graphs, there)
+    outlines = (_outline(graph_id, store, library) for graph_id in ids[:MOST_EXPLAINED])
+    said = why_nothing_in(parse_pattern(pattern_text, roles), outlines)
+    if len(ids) > MOST_EXPLAINED:
+        return f"None of {len(ids)} graphs has it. Of the first {MOST_EXPLAINED}: {said}"
+    return said
+
+
+def graph_of(graph_id: str, store: GraphStore, library: Library) -> AttributionGraph:
+    """The whole graph from the library, or its pruned part from the database where the library has not got it."""
+    return library.load(graph_id) if graph_id in library else store.fetch(graph_id)
+
+
+def _outline(graph_id: str, store: GraphStore | None, library: Library) -> AttributionGraph:
+    """At least the nodes of a graph; all that the database has where the library has not got it."""
+    return library.outline(graph_id) if store is None or graph_id in library else store.fetch(graph_id)
+
+
+def _named(graphs: Sequence[str], there: Sequence[dict[str, Any]]) -> list[str]:
     ids: dict[str, None] = {}
     for name in graphs:
         found = [row["graph_id"] for row in there if name in (row["graph_id"], row["slug"])]
@@ -81,18 +198,15 @@ def _named(graphs: Sequence[str], store: GraphStore) -> list[str]:
     return list(ids)
 
 
-def _candidates(pattern: Pattern, store: GraphStore) -> list[str]:
-    """Graphs that may have the pattern: all of a small store, else those with a node for every waypoint."""
-    ids = [row["graph_id"] for row in store.graphs()]
-    if len(ids) <= EXACT_UP_TO:
-        return ids
+def _likely_first(ids: list[str], pattern: Pattern, store: GraphStore) -> list[str]:
+    """These graphs, those first whose pruned part has a node for every waypoint, so that results come early."""
+    likely = set(ids)
     for waypoint in pattern:
         if not all(_can_be_looked_up(choice) for choice in waypoint.choices):
             continue
         term = "|".join(_term(choice) for choice in waypoint.choices)
-        found = {row["graph_id"] for row in store.run("graphs_with", term=term).records}
-        ids = [graph_id for graph_id in ids if graph_id in found]
-    return ids
+        likely &= {row["graph_id"] for row in store.run("graphs_with", term=term).records}
+    return sorted(ids, key=lambda graph_id: graph_id not in likely)
 
 
 def _can_be_looked_up(choice: Choice) -> bool:
@@ -106,12 +220,3 @@ def _can_be_looked_up(choice: Choice) -> bool:
 def _term(choice: Choice) -> str:
     """As `graphs_with` takes it."""
     return f"{choice.layer}_{choice.index}" if choice.how is How.FEATURE else "|".join(choice.terms)
-
-
-def graph_of(graph_id: str, store: GraphStore, library: Library) -> AttributionGraph:
-    """The whole graph from the library, or its pruned part from the database where the library has not got it."""
-    return library.load(graph_id) if graph_id in library else store.fetch(graph_id)
-
-
-def _loaded(ids: Iterable[str], store: GraphStore, library: Library) -> Iterator[AttributionGraph]:
-    return (graph_of(graph_id, store, library) for graph_id in ids)

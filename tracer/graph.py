@@ -244,12 +244,8 @@ class AttributionGraph:
                 not have the hash it was saved with.
         """
         about, _, expected = _metadata_of(url)
-        nodes, table = _complete_nodes(_read_table(url, NODES_FILE).to_pandas()), _read_table(url, EDGES_FILE)
-        try:
-            columns = [table[name].to_numpy().astype(column.dtype) for name, column in EDGE_COLUMNS.items()]
-        except KeyError as error:
-            raise _no_fields(url, error) from None
-        graph = cls(nodes, Edges(*columns), about)
+        nodes = _complete_nodes(_read_table(url, NODES_FILE).to_pandas())
+        graph = cls(nodes, _read_edges(url), about)
         if graph.content_hash != expected:
             raise GraphFormatError(
                 f"{url}: content has the hash {graph.content_hash}, the graph was saved as {expected}; "
@@ -261,7 +257,8 @@ class AttributionGraph:
     def outline(cls, url: str) -> "AttributionGraph":
         """A saved graph without its edges and measures, to look at what its nodes are: read in a third of the time.
 
-        Its hash is not checked, so it is for choosing which graphs to load.
+        Neither this nor `with_edges` checks the hash of the content, which takes all columns; a page of a file that was
+        damaged is told by its own checksum.
 
         Raises:
             GraphFormatError: There is no graph at this place, or another schema version wrote it.
@@ -271,6 +268,23 @@ class AttributionGraph:
         nodes = _read_table(url, NODES_FILE, OUTLINE_COLUMNS).to_pandas()
         none = Edges(*(np.empty(0, column.dtype) for column in EDGE_COLUMNS.values()))
         return cls(nodes, none, about)
+
+    def with_edges(self, url: str) -> "AttributionGraph":
+        """The outline of the graph at this place with its edges: what flow and paths are computed on.
+
+        Raises:
+            GraphFormatError: The edges cannot be read, or are not of these nodes.
+        """
+        edges, n = _read_edges(url), len(self.nodes)
+        if (
+            len(edges)
+            and not 0 <= min(edges.source.min(), edges.target.min()) <= max(edges.source.max(), edges.target.max()) < n
+        ):
+            raise GraphFormatError(
+                f"{url}: an edge ends at no node; expected rows from 0 to {n - 1}. The files were changed or damaged "
+                "since the graph was saved. Trace or ingest the graph again."
+            )
+        return dataclasses.replace(self, edges=edges)
 
 
 def read_metadata(url: str) -> dict[str, Any]:
@@ -363,7 +377,7 @@ def _complete_nodes(nodes: pd.DataFrame) -> pd.DataFrame:
         columns = {name: nodes[name] if name in nodes else np.full(len(nodes), defaults[name]) for name in types}
         full = pd.DataFrame({name: pd.Series(columns[name]).reset_index(drop=True) for name in types}).astype(types)
     if not full["node_id"].is_unique:
-        twice = full["node_id"][full["node_id"].duplicated()].iloc[0]
+        twice = full.loc[full["node_id"].duplicated(), "node_id"].tolist()[0]
         raise GraphFormatError(
             f"node id {twice!r} names two nodes; ids must be unique in a graph. "
             "Give one of them another id (circuit-tracer 0.4 names errors and layer-0 features alike)."
@@ -428,7 +442,8 @@ def _read_table(url: str, name: str, columns: list[str] | None = None) -> pa.Tab
     fs, path = fsspec.core.url_to_fs(str(url))
     try:
         whole = pa.BufferReader(fs.cat_file(f"{path}/{name}"))
-        return pq.ParquetFile(whole).read(columns, use_threads=False)  # milliseconds of work: starting threads takes longer
+        file = pq.ParquetFile(whole, page_checksum_verification=True)
+        return file.read(columns, use_threads=False)  # milliseconds of work: starting threads takes longer
     except (OSError, pa.ArrowException) as error:
         raise GraphFormatError(
             f"{url}/{name} cannot be read ({' '.join(str(error).split())[:200]}); expected the table that was saved. "
@@ -436,7 +451,16 @@ def _read_table(url: str, name: str, columns: list[str] | None = None) -> pa.Tab
         ) from None
 
 
+def _read_edges(url: str) -> Edges:
+    table = _read_table(url, EDGES_FILE)
+    try:
+        return Edges(*(table[name].to_numpy().astype(column.dtype) for name, column in EDGE_COLUMNS.items()))
+    except KeyError as error:
+        raise _no_fields(url, error) from None
+
+
 def _write_table(fs: Any, path: str, table: pa.Table) -> None:
     texts = [field.name for field in table.schema if not pa.types.is_primitive(field.type)]
-    with fs.open(path, "wb") as out:  # numbers hardly repeat: a dictionary of them makes files larger
-        pq.write_table(table, out, compression="zstd", use_dictionary=texts)
+    settings: Any = {"use_dictionary": texts}  # numbers hardly repeat: a dictionary of them makes files larger
+    with fs.open(path, "wb") as out:
+        pq.write_table(table, out, compression="zstd", write_page_checksum=True, **settings)

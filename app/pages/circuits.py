@@ -11,10 +11,12 @@ from app.ask import MOST_PATHS, Question, join_steps, read_question
 from app.component import net
 from app.frames import binding_text, circuits_frame, circuits_table, edges_frame, graph_params, path_picture
 from app.graphlist import caption, prompt_text, version_of
+from app.looking import look
 from app.markdown import escaped
 from app.messages import show_nothing_loaded
 from app.theme import theme
 from circuits.flow import SIGNS
+from ingest.search import CircuitSearch
 from tracer.errors import CircuitError, StoreError
 
 ROW = 36  # pixels
@@ -38,8 +40,8 @@ def main() -> None:
         return show_examples(rows)
     versions = tuple((i, version_of(by_id[i])) for i in question.graph_ids or by_id)
     try:
-        with st.spinner("Searching…", show_time=True):
-            answer = cached.circuits(question.pattern, versions, not question.graph_ids, question.k, question.sign)
+        search = cached.search(question.pattern, versions, not question.graph_ids, question.k, question.sign)
+        rows = look(search, f"{question.params()}", theme())
     except StoreError:
         raise
     except CircuitError as error:
@@ -48,12 +50,12 @@ def main() -> None:
         if where:  # the pattern with a caret under the place
             st.code(where, language=None)
         return
-    if not answer.rows:
-        return show_why_nothing(question, versions)
-    show_summary(answer, len(versions))
-    chosen = show_table(answer.rows)
-    show_circuit(answer.rows[chosen])
-    show_cypher(question, answer.rows[0]["links"])
+    if not rows:
+        return show_why_nothing(question, versions) if search.complete else None
+    show_summary(rows, search)
+    chosen = show_table(rows)
+    show_circuit(rows[chosen])
+    show_cypher(question, rows[0]["links"])
 
 
 def asked(by_id: dict[str, Any]) -> Question:
@@ -144,17 +146,14 @@ def go_to(question: Question) -> None:
     st.rerun()
 
 
-def show_summary(answer: cached.Answer, n_graphs: int) -> None:
+def show_summary(rows: list[dict[str, Any]], search: CircuitSearch) -> None:
     """How many, how fast, and the files."""
     left, right = st.columns([3, 2], vertical_alignment="center")
-    found = len(answer.rows)
-    left.markdown(f"**{found} of {n_graphs} graphs** have this circuit · {answer.elapsed_ms:.0f} ms")
+    left.markdown(f"**{search.having} of {search.done} graphs** have this circuit · {1000 * search.elapsed_s:.0f} ms")
     with right.container(horizontal=True, horizontal_alignment="right"):
+        st.download_button("CSV", lambda: circuits_table(rows).to_csv(index=False), "circuits.csv", on_click="ignore")
         st.download_button(
-            "CSV", lambda: circuits_table(answer.rows).to_csv(index=False), "circuits.csv", on_click="ignore"
-        )
-        st.download_button(
-            "JSON", lambda: json.dumps(answer.rows, ensure_ascii=False, indent=1), "circuits.json", on_click="ignore"
+            "JSON", lambda: json.dumps(rows, ensure_ascii=False, indent=1), "circuits.json", on_click="ignore"
         )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import cached, cli
+from app import cached, cli, looking
+from app.ask import Question
 from app.markdown import escaped
 from app.serve import command, launch
 from ingest import guard
@@ -76,6 +77,22 @@ class TestLoaded:
         [cypher] = [code.value for code in test.code if "MATCH" in code.value]
         rows = cached.store().cypher(cypher)
         assert [row["slug"] for row in rows.records] == ["dallas-demo"]
+
+    def test_a_search_that_was_stopped_says_so_and_goes_on(self, loaded: dict[str, str]):
+        question = Question("Oakland -> * -> Sacramento")
+        test = open_page("circuits")
+        test.session_state[looking.STOPPED] = f"{question.params()}"
+        test.query_params["p"] = question.pattern
+        test.run()
+        assert "Stopped after 0 of 2 graphs" in text_of(test) and not test.exception
+        [go_on] = [button for button in test.button if button.label == "Go on"]
+        go_on.click().run()
+        assert "1 of 2 graphs" in text_of(test) and "Stopped" not in text_of(test)
+
+    def test_a_search_that_takes_a_while_ends_with_the_same_answer(self, loaded: dict[str, str], monkeypatch):
+        monkeypatch.setattr(looking, "QUIET_S", -1)
+        test = open_page("circuits", p="Dallas -> Texas -> Austin")
+        assert "1 of 2 graphs" in text_of(test) and "Cancel" not in [button.label for button in test.button]
 
 
 @pytest.mark.parametrize("check", ["check_text", "check_plan"])

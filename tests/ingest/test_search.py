@@ -11,7 +11,7 @@ from circuits.search import bound_groups, find_circuits, flow_by_binding, rank
 from circuits.walks import Way
 from ingest import search
 from ingest.library import Library
-from ingest.search import cypher_behind, search_circuits, why_nothing
+from ingest.search import CircuitSearch, cypher_behind, search_circuits, why_nothing
 from tests.ingest.made_graphs import make_graph
 from tracer.errors import PatternError
 
@@ -35,6 +35,12 @@ def filled(store, tmp_path):
     return store, library, graphs
 
 
+def named(graph, words):
+    """The graph with other labels, and another id."""
+    nodes = graph.nodes.assign(label=graph.nodes["label"].replace(words), activation=1.0)
+    return replace(graph, nodes=nodes, metadata=replace(graph.metadata, slug="other"))
+
+
 def rows_of(circuits):
     return [circuit.as_row() for circuit in circuits]
 
@@ -49,22 +55,76 @@ def test_a_small_store_is_searched_as_if_file_by_file(filled, pattern):
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_a_large_store_leaves_out_no_graph_whose_pruned_part_has_the_waypoints(filled, pattern, monkeypatch):
+def test_a_large_store_is_searched_as_completely_as_a_small_one(filled, pattern, monkeypatch):
     store, library, graphs = filled
-    monkeypatch.setattr(search, "EXACT_UP_TO", 0)
-    found = {circuit.graph_id for circuit in search_circuits(pattern, store, library, roles=ROLES)}
-    pruned = find_circuits(parse_pattern(pattern, ROLES), [graph.pruned() for graph in graphs])
-    exact = find_circuits(parse_pattern(pattern, ROLES), graphs)
-    slugs = {circuit.slug for circuit in pruned}  # a pruned graph has another graph_id
-    needed = {graph.graph_id for graph in graphs if graph.metadata.slug in slugs}
-    assert needed <= found <= {circuit.graph_id for circuit in exact} and needed
+    monkeypatch.setattr(search, "FEW", 0)
+    expected = rank(find_circuits(parse_pattern(pattern, ROLES), graphs))
+    assert rows_of(search_circuits(pattern, store, library, roles=ROLES)) == rows_of(expected)
 
 
-def test_a_graph_that_cannot_have_the_pattern_is_not_read(filled, monkeypatch):
+def test_in_a_large_store_graphs_go_first_whose_pruned_part_has_the_waypoints(filled, monkeypatch):
+    store, library, graphs = filled
+    monkeypatch.setattr(search, "FEW", 0)
+    other = named(graphs[0], {"Texas": "Utah"})
+    library.add(other)
+    store.add(other)
+    asked = CircuitSearch("Dallas -> Texas -> Austin", store, library)
+    assert asked.total == len(graphs) + 1
+    for _ in graphs:
+        asked.step()
+    assert not asked.complete and asked.having == len(asked.found) > 0
+    assert asked.run().having == len(asked.found)  # the last one, which lacks Texas, has nothing to add
+
+
+def test_of_a_graph_without_a_node_for_each_waypoint_only_the_outline_is_read(filled, monkeypatch):
     store, library, _ = filled
-    monkeypatch.setattr(search, "EXACT_UP_TO", 0)
-    monkeypatch.setattr(library, "load", lambda graph_id: pytest.fail("a file was read"))
+    monkeypatch.setattr(library, "with_edges", lambda outline: pytest.fail("edges were read"))
     assert search_circuits("Dallas -> nowhere at all -> Austin", store, library) == []
+
+
+def test_a_search_can_be_read_left_and_taken_up(filled):
+    store, library, graphs = filled
+    whole = CircuitSearch("Dallas -> Austin", store, library).run()
+    seen = []
+    asked = CircuitSearch("Dallas -> Austin", store, library)
+    while asked.step():
+        assert "Partial" in asked.said and asked.done < asked.total == len(graphs)
+        seen.append(asked.found)
+    assert asked.complete and asked.said == "" and rows_of(asked.found) == rows_of(whole.found)
+    assert all(rows_of(rank(part)) == rows_of(part) for part in seen)
+
+
+def test_an_interrupted_step_is_done_again(filled, monkeypatch):
+    store, library, _ = filled
+    expected, load = rows_of(search_circuits("Dallas -> Austin", store, library)), library.with_edges
+    times = iter([None, KeyboardInterrupt])
+
+    def interrupted(outline):
+        error = next(times, None)
+        if error:
+            raise error
+        return load(outline)
+
+    monkeypatch.setattr(library, "with_edges", interrupted)
+    asked = CircuitSearch("Dallas -> Austin", store, library)
+    with pytest.raises(KeyboardInterrupt):
+        asked.run()
+    assert asked.done == 1 and len(asked.found) <= 1
+    assert rows_of(asked.run().found) == expected
+
+
+def test_what_a_limit_leaves_out_is_said(filled):
+    store, library, _ = filled
+    whole = CircuitSearch("Dallas -> Austin", store, library).run()
+    few = CircuitSearch("Dallas -> Austin", store, library, limit=2).run()
+    assert few.having == whole.having > 2 and rows_of(few.found) == rows_of(whole.found[:2])
+    assert few.said == f"{whole.having} graphs have the circuit; shown are the 2 of the largest flow."
+
+
+def test_without_a_database_the_library_is_searched(filled):
+    store, library, _ = filled
+    expected = rows_of(search_circuits("Dallas -> Austin", store, library))
+    assert rows_of(CircuitSearch("Dallas -> Austin", None, library).run().found) == expected
 
 
 def test_graphs_can_be_chosen_by_id_and_by_slug(filled):
