@@ -24,7 +24,7 @@ WITH place, trim(alternative) AS term,
      [piece IN split(replace(toLower(trim(alternative)), '?', '*'), '*') WHERE piece <> ''] AS pieces,
      alternative CONTAINS '*' OR alternative CONTAINS '?' AS wild
 CALL (term, wild, pieces) {
-  MATCH (node:Node {label_key: toLower(term)}) WHERE NOT wild AND NOT node:ActiveFeature
+  MATCH (node:Node {label_key: toLower(term)}) USING INDEX SEEK node:Node(label_key) WHERE NOT wild AND NOT node:ActiveFeature
   RETURN node
   UNION
   UNWIND CASE WHEN wild THEN [] ELSE [replace(replace(term, '\\', ' '), '"', ' ')] END AS words
@@ -33,12 +33,13 @@ CALL (term, wild, pieces) {
   RETURN node
   UNION
   UNWIND CASE WHEN wild AND pieces <> [] THEN pieces[0..1] ELSE [] END AS piece
-  MATCH (node:Node) WHERE node.label_key CONTAINS piece
+  MATCH (node:Node) USING TEXT INDEX node:Node(label_key) WHERE node.label_key CONTAINS piece
     AND node.label_key =~ '(?is)\\Q' + replace(replace(term, '*', '\\E.*\\Q'), '?', '\\E.\\Q') + '\\E'
   RETURN node
   UNION
   UNWIND CASE WHEN term =~ '\\d+_\\d+' THEN [split(term, '_')] ELSE [] END AS at
-  MATCH (:Feature {layer: toInteger(at[0]), index: toInteger(at[1])})<-[:INSTANCE_OF]-(node:Node)
+  MATCH (feature:Feature {layer: toInteger(at[0]), index: toInteger(at[1])})<-[:INSTANCE_OF]-(node:Node)
+  USING INDEX SEEK feature:Feature(layer, index)
   RETURN node
 }
 WITH node.graph_id AS graph_id, place, collect(DISTINCT node) AS nodes
@@ -77,7 +78,7 @@ WITH graph_id, reduce(
 UNWIND best AS path
 WITH graph_id, path WHERE path.strength > 0 ORDER BY path.strength DESC
 WITH graph_id, collect(path)[0] AS path
-MATCH (graph:Graph {graph_id: graph_id, ready: true})
+MATCH (graph:Graph {graph_id: graph_id, ready: true}) USING INDEX SEEK graph:Graph(graph_id)
 WITH graph, path.strength AS strength, path.edges AS edges,
      [startNode(path.edges[0])] + [edge IN path.edges | endNode(edge)] AS nodes
 RETURN graph.graph_id AS graph_id, graph.slug AS slug, graph.prompt AS prompt, strength,

@@ -8,7 +8,7 @@
 //          label        string   what the feature is thought to mean, or empty
 //          graphs       integer  in how many graphs it occurs
 // access:  read
-MATCH (feature:Feature) WHERE feature.graphs >= $min_graphs
+MATCH (feature:Feature) USING INDEX SEEK feature:Feature(graphs) WHERE feature.graphs >= $min_graphs
 RETURN feature.source_set AS source_set, feature.layer AS layer, feature.index AS index, feature.label AS label,
        feature.graphs AS graphs
 ORDER BY graphs DESC, source_set, layer, index

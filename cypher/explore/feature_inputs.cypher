@@ -17,7 +17,8 @@
 //          most_share   float    the largest there
 //          mean_effect  float    signed direct effect, mean over the graphs where it feeds the feature
 // access:  read
-MATCH (:Feature {source_set: $source_set, layer: $layer, index: $index})<-[:INSTANCE_OF]-(node:Node)
+MATCH (feature:Feature {source_set: $source_set, layer: $layer, index: $index})<-[:INSTANCE_OF]-(node:Node)
+USING INDEX SEEK feature:Feature(source_set, layer, index)
 WITH node.graph_id AS graph_id, collect(node) AS nodes
 WITH collect({graph_id: graph_id, nodes: nodes}) AS groups, count(*) AS n_graphs
 UNWIND groups AS group
@@ -34,7 +35,8 @@ WITH n_graphs, kind, layer, index, text, count(*) AS graphs, sum(edges) AS edges
      min(share) AS least_share, max(share) AS most_share, avg(effect) AS mean_effect
 ORDER BY abs(mean_share) DESC, kind, layer, index, text
 LIMIT $limit
-OPTIONAL MATCH (other:Feature {source_set: $source_set, layer: layer, index: index}) WHERE kind = 'feature'
+OPTIONAL MATCH (other:Feature {source_set: $source_set, layer: layer, index: index})
+USING INDEX SEEK other:Feature(source_set, layer, index) WHERE kind = 'feature'
 RETURN kind, layer, index, coalesce(other.label, text) AS label, graphs, edges, mean_share, least_share, most_share,
        mean_effect
 ORDER BY abs(mean_share) DESC, kind, layer, index, label

@@ -14,7 +14,8 @@
 //          influence    float    0 to 1
 //          label        string   what it is thought to mean in this graph, or empty
 // access:  read
-MATCH (:Feature {source_set: $source_set, layer: $layer, index: $index})<-[:INSTANCE_OF]-(node:Node)-[:IN]->(graph:Graph)
+MATCH (feature:Feature {source_set: $source_set, layer: $layer, index: $index})<-[:INSTANCE_OF]-(node:Node)-[:IN]->(graph:Graph)
+USING INDEX SEEK feature:Feature(source_set, layer, index)
 RETURN graph.graph_id AS graph_id, graph.slug AS slug, graph.prompt AS prompt, node.node_id AS node_id,
        node.position AS position, graph.tokens[node.position] AS token, node.activation AS activation,
        node.influence AS influence, node.label AS label

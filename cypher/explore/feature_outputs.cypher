@@ -18,7 +18,8 @@
 //          most_share   float    the largest there
 //          mean_effect  float    signed direct effect, mean over the graphs where the feature feeds it
 // access:  read
-MATCH (:Feature {source_set: $source_set, layer: $layer, index: $index})<-[:INSTANCE_OF]-(node:Node)
+MATCH (feature:Feature {source_set: $source_set, layer: $layer, index: $index})<-[:INSTANCE_OF]-(node:Node)
+USING INDEX SEEK feature:Feature(source_set, layer, index)
 WITH collect(node) AS nodes, count(DISTINCT node.graph_id) AS n_graphs
 UNWIND nodes AS node
 MATCH (node)-[edge:AFFECTS]->(target:Node) WHERE target.kind IN $kinds
@@ -33,7 +34,8 @@ WITH n_graphs, kind, layer, index, text, count(*) AS graphs, sum(edges) AS edges
      avg(effect / times) AS mean_effect
 ORDER BY abs(mean_share) DESC, kind, layer, index, text
 LIMIT $limit
-OPTIONAL MATCH (other:Feature {source_set: $source_set, layer: layer, index: index}) WHERE kind = 'feature'
+OPTIONAL MATCH (other:Feature {source_set: $source_set, layer: layer, index: index})
+USING INDEX SEEK other:Feature(source_set, layer, index) WHERE kind = 'feature'
 RETURN kind, layer, index, coalesce(other.label, text) AS label, graphs, edges, mean_share, least_share, most_share,
        mean_effect
 ORDER BY abs(mean_share) DESC, kind, layer, index, label

@@ -16,7 +16,8 @@
 //          label         string         what the feature is thought to mean in this graph, or empty
 //          label_note    string         where that label comes from
 // access:  read
-MATCH (:Feature {source_set: $source_set, layer: $layer, index: $index})<-[:INSTANCE_OF]-(node:Node)-[:IN]->(graph:Graph)
+MATCH (feature:Feature {source_set: $source_set, layer: $layer, index: $index})<-[:INSTANCE_OF]-(node:Node)-[:IN]->(graph:Graph)
+USING INDEX SEEK feature:Feature(source_set, layer, index)
 WITH graph, node ORDER BY node.influence DESC, node.node_id
 WITH graph, collect(node) AS nodes
 RETURN graph.graph_id AS graph_id, graph.slug AS slug, graph.prompt AS prompt, graph.tokens AS tokens,

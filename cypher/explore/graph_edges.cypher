@@ -6,5 +6,5 @@
 //          effect     float   signed direct effect; unit as in schema.EDGE_COLUMNS
 //          share      float   part of all input of the target, 0 to 1
 // access:  read
-MATCH (source:Node {graph_id: $graph_id})-[edge:AFFECTS]->(target:Node)
+MATCH (source:Node {graph_id: $graph_id})-[edge:AFFECTS]->(target:Node) USING INDEX SEEK source:Node(graph_id)
 RETURN source.node_id AS source, target.node_id AS target, edge.effect AS effect, edge.share AS share

@@ -13,7 +13,7 @@
 //          probability  float    of an output, else null
 //          remainder    float    what the effects into it leave of its value, relative; else null
 // access:  read
-MATCH (node:Node {graph_id: $graph_id})
+MATCH (node:Node {graph_id: $graph_id}) USING INDEX SEEK node:Node(graph_id)
 RETURN node.node_id AS node_id, node.kind AS kind, node.layer AS layer, node.position AS position,
        node.index AS index, node.label AS label, node.label_note AS label_note, node.activation AS activation,
        node.influence AS influence, node.probability AS probability,

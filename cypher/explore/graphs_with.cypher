@@ -10,11 +10,12 @@ WITH trim(alternative) AS term,
      [piece IN split(replace(toLower(trim(alternative)), '?', '*'), '*') WHERE piece <> ''] AS pieces
 CALL (term, pieces) {
   UNWIND pieces[0..1] AS piece
-  MATCH (node:Node) WHERE node.label_key CONTAINS piece
+  MATCH (node:Node) USING TEXT INDEX node:Node(label_key) WHERE node.label_key CONTAINS piece
   RETURN node
   UNION
   UNWIND CASE WHEN term =~ '\\d+_\\d+' THEN [split(term, '_')] ELSE [] END AS at
-  MATCH (:Feature {layer: toInteger(at[0]), index: toInteger(at[1])})<-[:INSTANCE_OF]-(node:Node)
+  MATCH (feature:Feature {layer: toInteger(at[0]), index: toInteger(at[1])})<-[:INSTANCE_OF]-(node:Node)
+  USING INDEX SEEK feature:Feature(layer, index)
   RETURN node
 }
 WITH DISTINCT node

@@ -10,7 +10,7 @@
 //          influence   float    0 to 1
 //          activation  float    of a feature, else null
 // access:  read
-MATCH (node:Node {graph_id: $graph_id})
+MATCH (node:Node {graph_id: $graph_id}) USING INDEX SEEK node:Node(graph_id)
 RETURN node.node_id AS node_id, node.kind AS kind, node.layer AS layer, node.position AS position,
        node.label AS label, node.influence AS influence, node.activation AS activation
 ORDER BY influence DESC, node_id

@@ -13,7 +13,8 @@
 //          edges          integer  how often it occurs, over all graphs and positions
 //          mean_share     float    mean share of these, 0 to 1
 // access:  read
-MATCH (source:Feature)-[flow:FLOWS_TO]->(target:Feature) WHERE flow.graphs >= $min_graphs
+MATCH (source)-[flow:FLOWS_TO]->(target)
+USING INDEX SEEK flow:FLOWS_TO(graphs) WHERE flow.graphs >= $min_graphs
 RETURN source.source_set AS source_set, source.layer AS source_layer, source.index AS source_index,
        source.label AS source_label, target.layer AS target_layer, target.index AS target_index,
        target.label AS target_label, flow.graphs AS graphs, flow.edges AS edges, flow.mean_share AS mean_share

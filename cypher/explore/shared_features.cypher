@@ -12,7 +12,7 @@
 //          influence    float         largest influence of an occurrence, 0 to 1
 // access:  read
 UNWIND $graph_ids AS graph_id
-MATCH (node:Node {graph_id: graph_id})-[:INSTANCE_OF]->(feature:Feature)
+MATCH (node:Node {graph_id: graph_id})-[:INSTANCE_OF]->(feature:Feature) USING INDEX SEEK node:Node(graph_id)
 WITH feature, collect(DISTINCT graph_id) AS graph_ids, max(node.influence) AS influence
 WHERE size(graph_ids) >= $min_graphs
 UNWIND graph_ids AS graph_id

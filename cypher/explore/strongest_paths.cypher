@@ -14,6 +14,7 @@
 //          shares      list<float>   share of each link
 // access:  read
 MATCH (source:Node {graph_id: $graph_id, node_id: $source}), (target:Node {graph_id: $graph_id, node_id: $target})
+USING INDEX SEEK source:Node(graph_id, node_id) USING INDEX SEEK target:Node(graph_id, node_id)
 MATCH path = (target)<-[:AFFECTS*1..6]-(source)
 WHERE all(edge IN relationships(path) WHERE edge.share >= $min_share)
 WITH reverse(nodes(path)) AS nodes, reverse(relationships(path)) AS edges

@@ -10,7 +10,8 @@
 //          share      float    part of all input of the receiving node, 0 to 1
 //          rank_in    integer  1 for the largest input
 // access:  read
-MATCH (source:Node)-[edge:AFFECTS]->(:Node {graph_id: $graph_id, node_id: $node_id})
+MATCH (source:Node)-[edge:AFFECTS]->(target:Node {graph_id: $graph_id, node_id: $node_id})
+USING INDEX SEEK target:Node(graph_id, node_id)
 RETURN source.node_id AS node_id, source.kind AS kind, source.label AS label,
        edge.effect AS effect, edge.share AS share, edge.rank_in AS rank_in
 ORDER BY rank_in, node_id

@@ -10,7 +10,8 @@
 //          share      float    part of all input of the target, 0 to 1
 //          rank_in    integer  1 where the node is the largest input of the target
 // access:  read
-MATCH (:Node {graph_id: $graph_id, node_id: $node_id})-[edge:AFFECTS]->(target:Node)
+MATCH (source:Node {graph_id: $graph_id, node_id: $node_id})-[edge:AFFECTS]->(target:Node)
+USING INDEX SEEK source:Node(graph_id, node_id)
 RETURN target.node_id AS node_id, target.kind AS kind, target.label AS label,
        edge.effect AS effect, edge.share AS share, edge.rank_in AS rank_in
 ORDER BY share DESC, node_id

@@ -288,7 +288,8 @@ def test_what_feeds_a_feature_and_what_it_feeds_is_a_mean_over_graphs(ask, query
     assert checked > 50
 
 
-def test_reused_edges_are_counted_over_graphs_with_their_mean_share(ask):
+def links_of_features() -> tuple[dict[tuple, list[float]], dict[tuple, set[str]]]:
+    """(source place, target place) -> shares of its occurrences, and the graphs that have it."""
     shares: dict[tuple, list[float]] = defaultdict(list)
     graphs: dict[tuple, set[str]] = defaultdict(set)
     for graph in GRAPHS:
@@ -298,6 +299,32 @@ def test_reused_edges_are_counted_over_graphs_with_their_mean_share(ask):
                 pair = features[source], features[target]
                 shares[pair].append(edge["share"])
                 graphs[pair].add(graph.graph_id)
+    return shares, graphs
+
+
+@pytest.mark.parametrize("least", [1, 2])
+def test_three_node_motifs_are_the_triangles_of_links_that_come_back(ask, least):
+    shares, graphs = links_of_features()
+    net = nx.DiGraph(pair for pair, ids in graphs.items() if len(ids) >= least)
+    expected = {
+        (first, second, third): min(len(graphs[pair]) for pair in ((first, second), (second, third), (first, third)))
+        for first, third in net.edges
+        for second in set(net.successors(first)) & set(net.predecessors(third))
+    }
+    rows = ask("three_node_motifs", min_graphs=least, limit=100_000)
+    ends = ("first", "second", "third")
+    found = {tuple((row["source_set"], row[f"{end}_layer"], row[f"{end}_index"]) for end in ends): row for row in rows}
+    assert {motif: row["graphs"] for motif, row in found.items()} == expected and len(rows) == len(expected)
+    for (first, second, third), row in found.items():
+        means = [np.mean(shares[pair]) for pair in ((first, second), (second, third), (first, third))]
+        assert row["through_share"] == pytest.approx(means[0] * means[1], abs=1e-9)
+        assert row["direct_share"] == pytest.approx(means[2], abs=1e-9)
+    assert [row["graphs"] for row in rows] == sorted(expected.values(), reverse=True)
+    assert expected
+
+
+def test_reused_edges_are_counted_over_graphs_with_their_mean_share(ask):
+    shares, graphs = links_of_features()
     rows = ask("reused_edges", min_graphs=1, limit=10_000)
     for row in rows:
         ends = [(row["source_set"], row[f"{end}_layer"], row[f"{end}_index"]) for end in ("source", "target")]
