@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-MEASUREMENTS = ("tracer", "circuits", "store", "dashboard", "demo_model", "ledger", "hops", "walks")
+MEASUREMENTS = ("tracer", "circuits", "store", "dashboard", "demo_model", "ledger", "hops", "walks", "queries")
 
 
 def main(names: list[str]) -> None:

@@ -1,0 +1,102 @@
+"""Questions over a hundred graphs with two million links: circuits, shared features, links and motifs."""
+
+import os
+import time
+
+import numpy as np
+import pandas as pd
+
+from bench.measure import best_seconds, print_table
+from bench.store import own_server
+from ingest.store import GraphStore
+from tracer.graph import AttributionGraph, GraphMetadata
+
+N_GRAPHS = int(os.environ.get("THROUGHLINE_BENCH_GRAPHS", "100"))
+N_EDGES = 20_000  # of each
+N_FEATURES, N_ERRORS, N_TOKENS, N_OUTPUTS, N_LAYERS = 500, 130, 12, 10, 26
+COMMON, RARE = 600, 200_000  # entries of the dictionary that many prompts use, and all others
+OFTEN = 0.35  # of the features of a graph are common ones: two graphs of the same wording share as much
+WORDS = ("Dallas", "Texas", "Austin", "capital", "state", "city", "river", "the", "of", "say Austin")
+LIMITS_MS = {"circuits_through": 100, "shared_features": 500, "reused_edges": 500, "three_node_motifs": 500}
+
+
+def prompt_graph(seed: int) -> AttributionGraph:
+    """A graph of the size of a published one whose features are partly those of other graphs.
+
+    Common entries are drawn by a power law, and have one layer and one label wherever they occur.
+    """
+    random = np.random.default_rng(seed)
+    weight = 1 / np.arange(1, COMMON + 1) ** 0.7
+    n_common = int(OFTEN * N_FEATURES)
+    common = random.choice(COMMON, n_common, replace=False, p=weight / weight.sum())
+    rare = COMMON + random.choice(RARE, N_FEATURES - n_common, replace=False)
+    index = np.concatenate([common, rare])
+    features = pd.DataFrame({"kind": "feature", "layer": index % N_LAYERS, "index": index})
+    features["position"] = random.integers(0, N_TOKENS, N_FEATURES)
+    features["label"] = [WORDS[at % len(WORDS)] if at % 7 == 0 else "" for at in index]
+    features = features.sort_values(["layer", "position", "index"])
+    errors = pd.DataFrame({"kind": "error", "layer": np.arange(N_ERRORS) % N_LAYERS, "index": -1, "label": ""})
+    errors["position"] = np.arange(N_ERRORS) // N_LAYERS
+    at = np.arange(N_TOKENS)
+    tokens = pd.DataFrame({"kind": "token", "layer": -1, "index": at, "position": at})
+    tokens["label"] = [WORDS[place % len(WORDS)] for place in at]
+    outputs = pd.DataFrame({"kind": "logit", "layer": N_LAYERS, "index": np.arange(N_OUTPUTS)})
+    outputs["position"], outputs["label"] = N_TOKENS - 1, [WORDS[(2 + at) % len(WORDS)] for at in range(N_OUTPUTS)]
+    nodes = pd.concat([features, errors, tokens, outputs], ignore_index=True)
+    nodes["node_id"] = [f"{kind[0]}{row}" for row, kind in enumerate(nodes["kind"])]
+    nodes["influence"] = random.uniform(size=len(nodes))
+    nodes["probability"] = np.where(nodes["kind"] == "logit", 1 / N_OUTPUTS, np.nan)
+    layer, kind = nodes["layer"].to_numpy(), nodes["kind"].to_numpy(str)
+    # in published graphs two thirds of the links into features come from features
+    pairs = np.flatnonzero((layer[:, None] < layer[None, :]) & (kind[None, :] != "error"))
+    source, target = np.divmod(random.choice(pairs, N_EDGES, replace=False), len(nodes))
+    effect = random.standard_cauchy(N_EDGES).clip(-1000, 1000)  # few links carry most, as in published graphs
+    about = GraphMetadata(f"bench-{seed}", f"prompt {seed}", ("x",) * N_TOKENS, "model", "set", N_LAYERS)
+    return AttributionGraph.build(nodes, source, target, effect, about)
+
+
+def fill(store: GraphStore) -> float:
+    """Store all graphs; the seconds that it took."""
+    began = time.perf_counter()
+    for seed in range(N_GRAPHS):
+        store.add(prompt_graph(seed))
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Print how large the store is, and how long each question takes."""
+    with own_server() as (store, _):
+        seconds = fill(store)
+        counts = store.schema_counts()
+        size = [f"{counts[name]:,}" for name in ("Graph", "Node", "AFFECTS", "Feature", "FLOWS_TO")]
+        print_table(
+            ["graphs", "nodes", "links", "features", "links of features", "time"], [[*size, f"{seconds:.0f} s"]]
+        )
+        print()
+        ids = [row["graph_id"] for row in store.graphs()]
+        questions = [
+            ("circuits_through", {"terms": ["Dallas", "Texas", "Austin"]}),
+            ("circuits_through", {"terms": ["Dallas", "Texas", "Austin"], "min_share": 0.05}),
+            ("circuits_through", {"terms": ["Dallas", "26_0", "Austin"]}),
+            ("shared_features", {"graph_ids": ids}),
+            ("shared_features", {"graph_ids": ids[:2]}),
+            ("common_features", {}),
+            ("reused_edges", {}),
+            ("reused_edges", {"min_graphs": 5}),
+            ("three_node_motifs", {}),
+            ("three_node_motifs", {"min_graphs": 5}),
+            ("labels_search", {"text": "Texas"}),
+        ]
+        rows = []
+        for name, params in questions:
+            taken_s, answer = best_seconds(lambda name=name, params=params: store.run(name, **params))
+            shown = {
+                key: value if not isinstance(value, list) or len(value) < 5 else "…" for key, value in params.items()
+            }
+            limit = f"{LIMITS_MS[name]} ms" if name in LIMITS_MS else ""
+            rows.append([name, str(shown), f"{1e3 * taken_s:.0f} ms", limit, f"{len(answer):,}"])
+        print_table([f"question over {counts['Graph']} graphs", "parameters", "time", "wanted", "rows"], rows)
+
+
+if __name__ == "__main__":
+    main()
