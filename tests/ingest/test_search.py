@@ -118,7 +118,7 @@ def test_what_a_limit_leaves_out_is_said(filled):
     whole = CircuitSearch("Dallas -> Austin", store, library).run()
     few = CircuitSearch("Dallas -> Austin", store, library, limit=2).run()
     assert few.having == whole.having > 2 and rows_of(few.found) == rows_of(whole.found[:2])
-    assert few.said == f"{whole.having} graphs have the circuit; shown are the 2 of the largest flow."
+    assert few.said == f"{whole.having} graphs have the circuit; the 2 of the largest flow are shown."
 
 
 def test_without_a_database_the_library_is_searched(filled):
