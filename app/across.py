@@ -10,10 +10,10 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
-from app.terminal import Format, ProgressCallback, print_json, print_rows, progress_bar
+from app.terminal import INTERRUPTED, Format, ProgressCallback, notes, print_json, print_rows, progress_bar
 
 if TYPE_CHECKING:
-    from circuits.promptset import Member, PromptSet
+    from circuits.promptset import Found, Member, PromptSet, Summary
 
 By = Literal["feature", "label", "position", "position-from-end", "supernode"]
 
@@ -35,7 +35,8 @@ def compare(
     """Put two prompts, or two groups of prompts, side by side: what is only in one, what is stronger in one.
 
     Args:
-        a: A traced graph's folder, a graph file, the graph_id of one in the library, or a folder of several of these.
+        a: A traced graph's folder, a graph file, the graph_id or slug of one in the library, a folder of several of
+            these, or a set of prompts as for `mine`, such as "capitals.csv[language=fr]" for some of its rows.
         b: Likewise.
         by: What makes nodes of different graphs the same; graphs of different dictionaries need label.
         among: Other graphs; says how alike two graphs are beside how alike others are.
@@ -63,7 +64,7 @@ def compare(
 
 def mine(
     *,
-    set: Path,
+    set: str,
     by: By = "feature",
     sizes: tuple[int, int] = (3, 6),
     support: Annotated[float, Parameter(validator=Number(gt=0, lte=1))] = 0.2,
@@ -75,7 +76,8 @@ def mine(
 
     Args:
         set: Table of prompts (.csv, .parquet, .json, .jsonl): a column that names the graph (graph_id, graph, slug,
-            prompt), template, and roles.
+            prompt), template, and roles; TABLE[column=value] for some rows; or Cypher that answers with such rows, as a
+            .cypher file or as it is.
         by: What makes nodes of different graphs the same; graphs of different dictionaries need label.
         sizes: Fewest and most nodes of a circuit.
         support: Share of the prompts that have it, at least.
@@ -88,11 +90,12 @@ def mine(
     from circuits.chance import q_values
     from circuits.mining import MiningConfig, owed_to
     from circuits.mining import mine as mined
-    from circuits.promptset import PromptSet
+    from ingest.sets import find_set
+    from ingest.store import open_store
     from tracer.errors import PatternError
     from tracer.schema import NodeKind
 
-    prompts = PromptSet.read(set)
+    prompts = find_set(set, open_store)
     if entity and not all(row.roles.get(entity) for row in prompts.rows):
         raise PatternError(f"{prompts.name}: role {entity} is empty in some row; expected it in each. Fill its column.")
     with progress_bar() as progress:
@@ -117,30 +120,54 @@ def mine(
     print_rows(columns, rows, format)
 
 
-def circuits_in_set(pattern: str, path: Path, sign: str, needed: float, align: Any, format: Format) -> int:
-    """Print where a pattern is found in the prompts of a set, how strongly, and what chance gives."""
-    from circuits.chance import against_chance, q_values
-    from circuits.promptset import PromptSet, find_in_set, summarise
+def circuits_in_set(pattern: str, name: str, sign: str, needed: float, align: Any, format: Format) -> int:
+    """Print where a pattern is found in the prompts of a set, how strongly, and what chance gives.
 
-    prompts = PromptSet.read(path)
+    Returns 130 where Ctrl-C ended it: what was found until then is printed, and that it is partial.
+    """
+    from circuits.chance import against_chance, q_values
+    from circuits.promptset import Found, Member, find_in_set, summarise
+    from ingest.sets import find_set
+    from ingest.store import open_store
+
+    prompts = find_set(name, open_store)
     prompts.check(pattern)
-    with progress_bar() as progress:
-        chosen = list(read_members(prompts, progress))
-    found = list(find_in_set(pattern, chosen, sign, needed, align))
-    summary, chances = summarise(pattern, found), against_chance(pattern, chosen, sign)
-    q_of = q_values([each.p for each in chances])
-    nulls = [asdict(each) | {"q": q} for each, q in zip(chances, q_of, strict=True)]
+    chosen: list[Member] = []
+    found: list[Found] = []
+    nulls: list[dict[str, Any]] = []
+    partial = ""
+    try:
+        with progress_bar() as progress:
+            for each in find_in_set(pattern, _noted(read_members(prompts, progress), chosen), sign, needed, align):
+                found.append(each)
+            progress(0, 1, "comparing with chance")
+            chances = against_chance(pattern, chosen, sign)
+            progress(1, 1, "comparing with chance")
+        q_of = q_values([each.p for each in chances])
+        nulls = [asdict(each) | {"q": q} for each, q in zip(chances, q_of, strict=True)]
+    except KeyboardInterrupt:
+        seen = f"{len(found)} of {len(prompts.rows)} prompts were searched"
+        partial = f"Partial: {seen}, and nothing was compared with chance."
+    if found:
+        _print_set(pattern, found, summarise(pattern, found), nulls, partial, format)
+    if partial:
+        notes.print(partial, soft_wrap=True)
+    return INTERRUPTED if partial else 0
+
+
+def _print_set(
+    pattern: str, found: "list[Found]", summary: "Summary", nulls: list[dict[str, Any]], partial: str, format: Format
+) -> None:
     rows = [each.as_row() for each in found]
     if format == "json":
-        print_json({"summary": asdict(summary), "chance": nulls, "prompts": rows})
-        return 0
+        told = {"summary": asdict(summary), "chance": nulls, "prompts": rows}
+        return print_json(told | ({"partial": partial} if partial else {}))
     print_rows(FOUND_COLUMNS, rows, format)
     if format == "csv":
-        return 0
+        return
     low, middle, high = summary.quartiles
     failed = "".join(f"; {name} fails in {count}" for name, count in summary.failed.items())
-    console = Console(highlight=False)
-    console.print(
+    Console(highlight=False).print(
         Text(
             f"\nfound in {summary.found} of {summary.n}; flow {summary.mean:.4f} on average, "
             f"spread {summary.spread:.4f}, quartiles {low:.4f} {middle:.4f} {high:.4f}{failed}\n",
@@ -148,8 +175,15 @@ def circuits_in_set(pattern: str, path: Path, sign: str, needed: float, align: A
         ),
         soft_wrap=True,
     )
-    print_rows(CHANCE_COLUMNS, nulls, "table")
-    return 0
+    if nulls:
+        print_rows(CHANCE_COLUMNS, nulls, "table")
+
+
+def _noted(members: "Iterator[Member]", chosen: "list[Member]") -> "Iterator[Member]":
+    """These members, each put into a list as it comes."""
+    for member in members:
+        chosen.append(member)
+        yield member
 
 
 def read_members(prompts: "PromptSet", progress: ProgressCallback) -> Iterator["Member"]:
@@ -180,12 +214,18 @@ def _ids_by_name(library: Any) -> dict[str, str]:
 
 
 def _graphs(name: str) -> list[Any]:
-    """The graph of this name, or all below this folder."""
+    """The graph of this name, all below this folder, or those of this set."""
     from ingest.library import default_library
     from ingest.load import find_graph, graph_places, read_graph
+    from ingest.sets import find_set, names_set
+    from ingest.store import open_store
     from tracer.graph import METADATA_FILE
 
-    place = Path(name)
+    place, library = Path(name), default_library()
     if place.is_dir() and not (place / METADATA_FILE).exists():
         return [read_graph(each) for each in graph_places(place)]
-    return [find_graph(name, default_library())]
+    if names_set(name):
+        with progress_bar() as progress:
+            return [member.graph for member in read_members(find_set(name, open_store), progress)]
+    known = name in library or place.exists()
+    return [find_graph(name if known else _ids_by_name(library).get(name, name), library)]

@@ -15,13 +15,12 @@ from cyclopts.validators import Number
 from app import across, keep_commands
 from app.circuit_commands import keep
 from app.label_commands import labels
-from app.terminal import Format, log_on_stderr, notes, print_json_lines, print_rows, progress_bar
+from app.terminal import INTERRUPTED, Format, log_on_stderr, notes, print_json_lines, print_rows, progress_bar
 from ingest.export_formats import ExportFormat, format_of
 from tracer.config import PEER_SETTINGS, Dtype, TraceConfig
 from tracer.errors import CircuitError, PatternError, PromptError, UnsupportedModelError
 
 BAD_INPUT = 2  # exit code wherever one sentence says what was wrong
-INTERRUPTED = 130  # as shells have it for Ctrl-C
 
 cli = App(
     name="throughline",
@@ -239,7 +238,7 @@ def circuits(
     min_hops: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
     max_hops: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     matters: bool = False,
-    set: Path | None = None,
+    set: str | None = None,
     needed: float = 0.0,
     align: Literal["feature", "label"] = "feature",
     roles: Path | None = None,
@@ -258,8 +257,9 @@ def circuits(
         min_hops: Links that a shown path has at least; the flow is over all paths.
         max_hops: Links that a shown path has at most.
         matters: Also say what each circuit hangs on: necessary nodes, bottlenecks, inhibitors, what pruning leaves.
-        set: Table of prompts (.csv, .parquet, .json, .jsonl) to look in instead, each with its own roles in columns;
-            says in how many it is found, where it fails, and what chance gives.
+        set: Table of prompts (.csv, .parquet, .json, .jsonl) to look in instead, each with its own roles in columns,
+            TABLE[column=value] for some rows, or Cypher that answers with such rows (a .cypher file, or as it is); says
+            in how many it is found, where it fails, and what chance gives.
         needed: With --set, flow from which on a prompt counts as having it; any at all if 0.
         align: With --set, label allows graphs of different dictionaries.
         roles: JSON file {role: [words]}; the demo's city, region and answer if not given.

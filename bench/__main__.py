@@ -3,7 +3,9 @@
 import importlib
 import sys
 
-MEASUREMENTS = ("tracer", "circuits", "store", "dashboard", "demo_model", "ledger", "hops", "walks", "queries")
+MEASUREMENTS = (
+    "tracer", "circuits", "across", "store", "dashboard", "demo_model", "ledger", "hops", "walks", "queries",
+)  # fmt: skip
 
 
 def main(names: list[str]) -> None:

@@ -1,5 +1,6 @@
 """Prompt sets: a pattern on many prompts of which the roles are known; where it is found, how strongly, why not."""
 
+import difflib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -47,15 +48,21 @@ class PromptSet:
     """Of the file, for messages."""
 
     @classmethod
-    def of(cls, table: Iterable[Mapping[str, Any]] | pd.DataFrame, name: str = "set") -> "PromptSet":
+    def of(
+        cls,
+        table: Iterable[Mapping[str, Any]] | pd.DataFrame,
+        name: str = "set",
+        where: Mapping[str, str] | None = None,
+    ) -> "PromptSet":
         """The set in this table, such as the rows of a query.
 
         Args:
             table: Rows with one of the columns graph_id, graph, slug, prompt; optionally template, answer and group.
                 Every other column is a role; a column `roles` may hold them as an object or as JSON.
+            where: Only the rows with these values, by column or role.
 
         Raises:
-            PatternError: No row, or none of the columns that name a graph.
+            PatternError: No row, none with these values, or none of the columns that name a graph.
 
         >>> prompts = PromptSet.of([{"slug": "a", "city": "Dallas", "template": "1", "answer": "Austin"}])
         >>> prompts.rows[0].roles
@@ -64,18 +71,24 @@ class PromptSet:
         rows = table.to_dict("records") if isinstance(table, pd.DataFrame) else [dict(row) for row in table]
         if not rows:
             raise PatternError(f"{name} has no rows; expected one a prompt. Add prompts.")
-        return cls(tuple(_row(row, number, name) for number, row in enumerate(rows, 1)), name)
+        known = [(_row(row, number, name), _values(row, number, name)) for number, row in enumerate(rows, 1)]
+        for column, value in (where or {}).items():
+            known = _with_value(known, column, value, name)
+        return cls(tuple(row for row, _ in known), name)
 
     @classmethod
-    def read(cls, path: str | Path) -> "PromptSet":
+    def read(cls, path: str | Path, where: Mapping[str, str] | None = None) -> "PromptSet":
         """The set in a file: .csv, .parquet, .json (a list of objects) or .jsonl.
+
+        Args:
+            where: Only the rows with these values, by column or role.
 
         Raises:
             PatternError: It cannot be read, or is not such a table.
         """
         path = Path(path)
         try:
-            return cls.of(_table(path), path.name)
+            return cls.of(_table(path), path.name, where)
         except (OSError, ValueError) as error:
             raise PatternError(
                 f"{path}: {' '.join(str(error).split())[:200]}; expected a table of prompts with a header, as .csv, "
@@ -300,6 +313,28 @@ def _row(row: Mapping[str, Any], number: int, name: str) -> PromptRow:
     roles = own | {key: _text(text) for key, text in _roles(row.get("roles"), number, name).items()}
     template = values.get("template", "")
     return PromptRow(graph, roles, template, roles.get("answer", ""), values.get("group", ""))
+
+
+def _values(row: Mapping[str, Any], number: int, name: str) -> dict[str, str]:
+    """Everything that rows can be chosen by: columns, and roles from within the column of roles."""
+    columns = {str(key): _text(value) for key, value in row.items() if key != "roles"}
+    return columns | {key: _text(text) for key, text in _roles(row.get("roles"), number, name).items()}
+
+
+def _with_value(
+    rows: list[tuple[PromptRow, dict[str, str]]], column: str, value: str, name: str
+) -> list[tuple[PromptRow, dict[str, str]]]:
+    there = list(dict.fromkeys(values.get(column, "") for _, values in rows if column in values))
+    if not there:
+        columns = ", ".join(dict.fromkeys(key for _, values in rows for key in values))
+        raise PatternError(f"{name} has no column {column!r}; expected one of {columns}. Choose rows by one of these.")
+    if value not in there:
+        near = difflib.get_close_matches(value, there, 3) or there[:5]
+        raise PatternError(
+            f"{name}: no row has {value!r} in column {column}; expected one of its values, such as {', '.join(near)}. "
+            "Choose one of these."
+        )
+    return [(row, values) for row, values in rows if values.get(column) == value]
 
 
 def _roles(value: Any, number: int, name: str) -> dict[str, Any]:
