@@ -83,7 +83,7 @@ def test_flow_that_is_too_small_fails_at_a_waypoint(table, capsys):
 
 
 def test_mining_reads_a_set_and_names_what_a_circuit_goes_with(table, capsys):
-    rows = printed(capsys, "mine", "--set", table, "--by", "label", "--sizes", "3", "4", "--entity", "city")
+    rows = printed(capsys, "mine", "--set", table, "--sizes", "3", "4", "--entity", "city")
     assert rows and all(3 <= row["size"] <= 4 and row["support"] <= 3 and "city_q" in row for row in rows)
     assert run(capsys, "mine", "--set", f"{table}[side=south]", "--format", "csv").out.startswith("size,support")
 
@@ -148,9 +148,9 @@ def test_what_is_not_there_is_answered_with_the_nearest_things(graphs, words, sa
     ("pattern", "rows", "said"),
     [
         ("20/1 -> 3/4", None, "each link goes to a higher layer, so no path goes from one to the other"),
-        ("{city} -> {county}", None, "role {county} is unknown; there are {answer}, {city}, {state}"),
+        ("{city} -> {county}", None, "role {county} is unknown; there are {answer}, {city}, {side}, {state}"),
         ("{city} -> ", None, "waypoint 2 of 2 is empty"),
-        (PATTERN, "[side=north]", "no row has 'north' in column side; expected one of its values, such as south, west"),
+        (PATTERN, "[side=north]", "no row has 'north' in column side; expected one of its values, such as south"),
         (PATTERN, "[color=red]", "has no column 'color'; expected one of graph_id, city, state, answer"),
         (PATTERN, "[side]", "'side' chooses no rows; expected column=value"),
     ],
