@@ -1,16 +1,20 @@
 """Everything the pages read, kept between reruns: the only st.cache_* calls."""
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
+from app.compareframes import Compared, named_nodes
 from app.featurelink import FeatureKey, place_in, words_query
 from app.kept import KeptGraphs, KeptLibrary
 from app.part import is_pruned_away, part_to_show
 from app.roles import read_roles
 from app.wire import pack_graph
+from circuits.aligned import By
+from circuits.compare import compare
 from circuits.pattern import match, parse_pattern
 from ingest.labels import Label, LabelStore
 from ingest.library import default_library
@@ -23,7 +27,10 @@ SHORT_S = 5  # seconds until a list is asked for again: graphs may come in while
 KEPT_PACKED = 24  # graphs as bytes
 KEPT_EDGES = 30_000_000  # of whole graphs: about half a gigabyte
 KEPT_ANSWERS = 64
+KEPT_COMPARED = 24
 MOST_FOUND = 200  # features of a search
+
+Versions = tuple[tuple[str, str], ...]  # graph_id and version of each graph
 
 
 @st.cache_resource(show_spinner=False)
@@ -108,6 +115,16 @@ def waypoint_counts(pattern: str, versions: tuple[tuple[str, str], ...]) -> list
         (waypoint.text, int((column > 0).sum()), int(column.sum()))
         for waypoint, column in zip(parsed, counts.T, strict=True)
     ]
+
+
+@st.cache_resource(max_entries=KEPT_COMPARED, show_spinner=False)
+def compared(a: Versions, b: Versions, by: By, among: Versions) -> Compared:
+    """Two sides, each graphs as (graph_id, version), side by side; kept, as others may look at the same."""
+    sides = [[graph(*version) for version in versions] for versions in (a, b, among)]
+    began = time.perf_counter()
+    found = compare(sides[0], sides[1], by, sides[2])
+    elapsed_ms = 1000 * (time.perf_counter() - began)
+    return Compared(found, named_nodes(sides[0], by), named_nodes(sides[1], by), elapsed_ms)
 
 
 def stamp() -> str:

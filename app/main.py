@@ -24,6 +24,7 @@ def main() -> None:
             st.Page("pages/graph.py", title="Graph", icon=":material/account_tree:", default=True),
             st.Page("pages/trace.py", title="Trace", icon=":material/play_circle:"),
             st.Page("pages/circuits.py", title="Circuits", icon=":material/route:"),
+            st.Page("pages/compare.py", title="Compare", icon=":material/compare:"),
             st.Page("pages/feature.py", title="Feature", icon=":material/bubble_chart:"),
             st.Page("pages/cypher.py", title="Cypher", icon=":material/terminal:"),
         ],

@@ -36,6 +36,19 @@ def link_graph(url: str, view: dict[str, Any], nonce: int, *, key: str = "link_g
     return _mount("throughline_graph")(key=key, data=data, on_view_change=lambda: None).view
 
 
+def compact_graph(url: str, facing: str, colour: str, by: str, *, key: str) -> None:
+    """One of two link graphs side by side, which select together; without the other panes.
+
+    Args:
+        url: Address of the graph.
+        facing: Address of the other one; what that lacks is coloured here.
+        colour: `pos` or `neg`, of the style sheet.
+        by: What makes nodes of both the same, of `circuits.aligned.By`.
+    """
+    data = {"module": _address("view"), "url": url, "view": {}, "nonce": 1}
+    _mount("throughline_graph")(key=key, data=data | {"facing": facing, "colour": colour, "by": by})
+
+
 def net(nodes: list[dict], links: list[dict], *, height: int = 380, key: str) -> None:
     """A small picture of nodes and the links between them, such as one path or what a query returned.
 

@@ -38,7 +38,7 @@ def text_of(test: AppTest) -> str:
 class TestEmpty:
     """A database without graphs."""
 
-    @pytest.mark.parametrize("page", ["", "circuits", "feature"])
+    @pytest.mark.parametrize("page", ["", "circuits", "compare", "feature"])
     def test_a_page_names_the_command_that_fills_the_store(self, empty_store: GraphStore, page: str):
         test = open_page(page)
         assert not test.exception
@@ -120,7 +120,7 @@ def test_without_a_database_the_page_says_how_to_start_one(monkeypatch: pytest.M
 
 
 def test_the_dashboard_starts_without_torch():
-    pages = ", ".join(f"app.pages.{name}" for name in ("graph", "trace", "circuits", "feature", "cypher"))
+    pages = ", ".join(f"app.pages.{name}" for name in ("graph", "trace", "circuits", "compare", "feature", "cypher"))
     code = f"import app.serve, app.main, {pages}, sys; "
     code += "assert not {'torch', 'transformers'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=MAIN.parent.parent)

@@ -67,12 +67,12 @@ export class Marks {
     } else {
       c.globalAlpha = o.alpha;
       c.arc(x, y, r, 0, 2 * Math.PI);
-      const own = mix(theme.bg, theme.node, 0.22 + 0.6 * graph.size[i]);
+      const own = mix(theme.bg, view.facing.colourOf(i, theme) ?? theme.node, 0.22 + 0.6 * graph.size[i]);
       c.fillStyle = o.fill ? mix(theme.bg, o.fill, 0.28 + 0.72 * o.weight) : own;
     }
     c.fill();
     c.lineWidth = o.ring ? 2.1 : graph.kind[i] === ERROR ? 1 : 0.8;
-    c.strokeStyle = o.ring ?? o.fill ?? (graph.kind[i] === ERROR ? theme.faint : mix(theme.bg, theme.node, 0.75));
+    c.strokeStyle = o.ring ?? o.fill ?? (graph.kind[i] === ERROR ? theme.faint : mix(theme.bg, view.facing.colourOf(i, theme) ?? theme.node, 0.75));
     c.stroke();
     if (o.ring && graph.kind[i] === FEATURE) {
       c.globalAlpha *= 0.45;

@@ -4,6 +4,7 @@ import { Camera } from "./camera.js";
 import { CircuitPane } from "./circuit.js";
 import { DetailPane } from "./detail.js";
 import { el, toggle } from "./dom.js";
+import { Facing } from "./facing.js";
 import { HitIndex } from "./hit.js";
 import { listenToKeys } from "./keys.js";
 import { layoutGraph } from "./layout.js";
@@ -27,6 +28,7 @@ export class View {
     this.hovered = this.selected = -1;
     this.pinned = new Set();
     this.matches = null;
+    this.facing = new Facing(this);
     this.#build(parent);
     this.resized = new ResizeObserver(() => this.#resize());
     this.resized.observe(this.stage);
@@ -35,6 +37,7 @@ export class View {
 
   destroy() {
     this.resized.disconnect();
+    this.facing.stop();
     this.state.stop();
     this.stop.forEach((stop) => stop());
     this.root.remove();
@@ -42,19 +45,23 @@ export class View {
 
   /** Called at every message of Python: a graph to load, a view to restore, or just a new theme. */
   async update({ data, setStateValue }) {
-    this.tell = (view) => setStateValue("view", view);
-    if (this.url !== data.url) await this.#open(data);
+    this.tell = data.facing ? null : (view) => setStateValue("view", view);
+    toggle(this.root, { compact: data.facing });
+    const other = `${data.facing ?? ""} ${data.by ?? ""}`;
+    if (this.url !== data.url || this.other !== other) await this.#open(data);
     else if (this.graph && data.nonce !== this.nonce) this.#restore(data);
     else if (this.graph) requestAnimationFrame(() => this.#repaint()); // the style sheet of a new theme applies by then
   }
 
   async #open(data) {
     this.url = data.url;
+    this.other = `${data.facing ?? ""} ${data.by ?? ""}`;
     this.#curtain(el("span.wait", {}, "Loading graph…"));
     try {
       const graph = await loadGraph(data.url);
       if (this.url !== data.url) return; // another one was asked for meanwhile
       this.graph = graph;
+      await this.facing.load(data);
       this.camera.reset();
       this.toolbar.clearFind();
       this.theme = readTheme(this.root);
@@ -89,7 +96,7 @@ export class View {
     const lost = [...this.state.pins, this.state.sel].filter((id) => id != null && !known(id));
     this.state.pins = this.state.pins.filter(known);
     if (!known(this.state.sel)) this.state.sel = null;
-    if (this.state.sel == null && !this.state.pins.length) this.state.sel = this.graph.node_id[this.graph.goalRows[0]] ?? null;
+    if (this.state.sel == null && !this.state.pins.length && !data.facing) this.state.sel = this.graph.node_id[this.graph.goalRows[0]] ?? null;
     if (fresh) this.#relayout();
     this.refresh();
     this.notice(lost.length ? `${plural(lost.length, "node")} of this link ${lost.length === 1 ? "is" : "are"} not in the pruned graph` : "");
@@ -156,7 +163,8 @@ export class View {
     this.remark.hidden = !text;
   }
 
-  select(i) { this.notice(""); this.#change({ sel: i < 0 ? null : this.graph.node_id[i] }); }
+  select(i) { this.notice(""); this.show(i); this.facing.tell(i); }
+  show(i) { this.#change({ sel: i < 0 ? null : this.graph.node_id[i] }); }
   pin(i) { if (i >= 0) { this.state.togglePin(this.graph.node_id[i]); this.refresh(); } }
   setPins(rows) { this.#change({ pins: [...new Set(rows)].map((i) => this.graph.node_id[i]) }); }
   set(values) { this.#change(values); }

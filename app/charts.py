@@ -1,0 +1,85 @@
+"""Charts of the Compare page in Vega-Lite, which Streamlit brings along: scatter of two sides, heat map; pure."""
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from app.figures import COLOURS
+from circuits.compare import ONLY_A, ONLY_B
+
+BOTH_COLOUR = {"light": "#5b5bd6", "dark": "#8e8cf0"}
+HEAT = {"light": ["#eef0fb", "#9b9be6", "#2c2c86"], "dark": ["#1b1e2c", "#5757b8", "#c9c8ff"]}
+LABELLED = 10
+
+
+def scatter(frame: pd.DataFrame, theme: str) -> dict[str, Any]:
+    """Strength in A against strength in B, in %, roots as scale; the largest changes are named. `brush` selects."""
+    colours = COLOURS[theme]
+    most = max(0.01, float(frame[["a", "b"]].to_numpy().max(initial=0.0)) * 1.08)
+    axis = {"type": "quantitative", "scale": {"type": "sqrt", "domain": [0, most]}}
+    axes = {side: axis | {"field": side, "title": f"influence in {side.upper()}, %"} for side in ("a", "b")}
+    colour = {
+        "field": "place", "type": "nominal", "title": None, "legend": {"orient": "top"},
+        "scale": {"domain": ["both", ONLY_A, ONLY_B],
+                  "range": [BOTH_COLOUR[theme], colours["positive"], colours["negative"]]},
+    }  # fmt: skip
+    tooltip = [{"field": "called", "title": "node"}, {"field": "at", "title": "layer"}]
+    tooltip += [{"field": side, "format": ".2f", "title": f"{side.upper()} %"} for side in ("a", "b")]
+    points = frame.loc[:, ["called", "at", "a", "b", "place"]]
+    largest = frame.sort_values("change", key=abs, ascending=False).index[:LABELLED]
+    named = points.loc[largest]
+    return {
+        "height": 460,
+        "layer": [
+            {"data": {"values": [{"x": 0, "y": 0}, {"x": most, "y": most}]},
+             "mark": {"type": "line", "strokeDash": [2, 4], "color": "#8b8d98", "strokeWidth": 1},
+             "encoding": {"x": axis | {"field": "x"}, "y": axis | {"field": "y"}}},
+            {"data": {"values": _records(points)},
+             "params": [{"name": "brush", "select": "interval"}],
+             "mark": {"type": "circle", "size": 46, "opacity": 0.66},
+             "encoding": {"x": axes["a"], "y": axes["b"], "color": colour, "tooltip": tooltip}},
+            {"data": {"values": _records(named)},
+             "mark": {"type": "text", "dy": -10, "fontSize": 11, "color": colours["text"], "opacity": 0.8},
+             "encoding": {"x": axes["a"], "y": axes["b"], "text": {"field": "called"}}},
+        ],
+    }  # fmt: skip
+
+
+def heat_map(frame: pd.DataFrame, theme: str) -> dict[str, Any]:
+    """Influence of nodes (columns) in prompts (rows). `pick` selects a node."""
+    nodes, prompts = frame.drop_duplicates("column"), frame.drop_duplicates("row")
+    shown = frame.loc[frame["influence"] > 0].assign(percent=lambda rows: 100 * rows["influence"])
+    called, titles = (
+        dict(zip(nodes["column"], nodes["node"], strict=True)),
+        dict(zip(prompts["row"], prompts["prompt"], strict=True)),
+    )
+    return {
+        "data": {"values": _records(shown.loc[:, ["row", "column", "prompt", "node", "name", "percent"]])},
+        "height": 26 * len(titles) + 110,  # names stand below
+        "params": [{"name": "pick", "select": {"type": "point", "fields": ["name"]}}],
+        "mark": {"type": "rect", "stroke": None, "cursor": "pointer"},
+        "encoding": {
+            "x": {"field": "column", "type": "ordinal", "title": None, "sort": sorted(called),
+                  "axis": {"labelExpr": _lookup(called), "labelAngle": -50, "labelLimit": 150,
+                           "labelOverlap": False, "ticks": False}},
+            "y": {"field": "row", "type": "ordinal", "title": None, "sort": sorted(titles),
+                  "axis": {"labelExpr": _lookup(titles), "labelLimit": 300, "labelOverlap": False, "ticks": False}},
+            "color": {"field": "percent", "type": "quantitative", "title": "%",
+                      "scale": {"range": HEAT[theme], "type": "sqrt"}},
+            "opacity": {"condition": {"param": "pick", "value": 1}, "value": 0.45},
+            "tooltip": [{"field": "node"}, {"field": "prompt"},
+                        {"field": "percent", "format": ".2f", "title": "influence, %"}],
+        },
+    }  # fmt: skip
+
+
+def _lookup(names: dict[int, str]) -> str:
+    """An expression of Vega that turns a number into its name; quoting makes every name a plain text."""
+    return f"{json.dumps([names[number] for number in sorted(names)])}[datum.value]"
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as plain data; JSON knows no NaN."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return plain.to_dict("records")
