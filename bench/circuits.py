@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.measure import best_seconds, print_table
+from circuits.compare import compare
 from circuits.flow import flow, parted_flow
 from circuits.inhibition import inhibitors
 from circuits.matters import bottlenecks, necessary_nodes
@@ -73,6 +74,7 @@ def networkx_paths(graph: AttributionGraph, source: int, output: int) -> list[fl
 def questions(graph: AttributionGraph, groups: list[np.ndarray]) -> dict[str, Callable[[], object]]:
     """What one asks of one graph, by name; timed on edges that the first question has arranged."""
     source, middle, output = groups
+    other = random_graph(*QUESTIONED, seed=1)
     ends, ways = [source, output], [Way("negative", 2), Way(max_hops=4)]
     return {
         f"{N_MANY} strongest paths": lambda: strongest_paths(graph, ends, N_MANY),
@@ -88,6 +90,8 @@ def questions(graph: AttributionGraph, groups: list[np.ndarray]) -> dict[str, Ca
         "inhibitors": lambda: inhibitors(graph, groups),
         "core and contingent parts (12 prunings)": lambda: stability(graph, groups),
         "supernodes of the 500 most influential features": lambda: suggested_supernodes(graph),
+        "comparison with another such graph": lambda: compare([graph], [other]),
+        "comparison beside 8 others": lambda: compare([graph], [other], among=[graph, other] * 4),
     }
 
 
