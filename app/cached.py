@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from app.circuits_report import what_matters
 from app.compareframes import Compared, named_nodes
 from app.featurelink import FeatureKey, place_in, words_query
 from app.kept import KeptGraphs, KeptLibrary
@@ -15,10 +16,15 @@ from app.roles import read_roles
 from app.wire import pack_graph
 from circuits.aligned import By
 from circuits.compare import compare
+from circuits.kept import Kept, found_in
+from circuits.nearest import why_nothing as why_nothing_in
 from circuits.pattern import match, parse_pattern
+from circuits.search import find_circuit
+from ingest.kept_circuits import kept_circuits as kept_circuits_in
+from ingest.kept_circuits import named_circuit
 from ingest.labels import Label, LabelStore
 from ingest.library import default_library
-from ingest.search import CircuitSearch, cypher_behind
+from ingest.search import FEW, MOST_EXPLAINED, CircuitSearch, cypher_behind
 from ingest.store import GraphStore, open_store
 from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
@@ -97,6 +103,46 @@ def kept_library(versions: tuple[tuple[str, str], ...]) -> KeptLibrary:
     """The library, of which the memory keeps graphs in these versions."""
     version_of = dict(versions)
     return KeptLibrary(default_library().root, kept_graphs(), lambda graph_id: version_of.get(graph_id, ""))
+
+
+@st.cache_data(ttl=SHORT_S, show_spinner=False)
+def kept_circuits() -> list[dict[str, Any]]:
+    """The kept circuits, newest first."""
+    return kept_circuits_in(store(), default_library())
+
+
+@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
+def kept_circuit(kept_id: str) -> Kept:
+    """One of them, with everything that was kept of it."""
+    return named_circuit(kept_id, store(), default_library())
+
+
+def forget_kept() -> None:
+    """Ask for the kept circuits anew: one came, changed, or went."""
+    kept_circuits.clear()
+    kept_circuit.clear()
+
+
+@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
+def matters(pattern: str, graph_id: str, version: str, sign: str) -> dict[str, Any]:
+    """What the circuit of this pattern in one graph hangs on; nothing where the graph does not have it."""
+    searched = graph(graph_id, version)
+    circuit = find_circuit(parse_pattern(pattern, roles()), searched, sign=sign)
+    return what_matters(pattern, roles(), searched, circuit, sign) if circuit else {}
+
+
+@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
+def failures(pattern: str, versions: tuple[tuple[str, str], ...], sign: str) -> list[dict[str, Any]]:
+    """For each of these graphs, up to as many as one looks at, the waypoint at which the pattern fails, and why."""
+    parsed = parse_pattern(pattern, roles())
+    return [found_in(parsed, graph(*version), None, sign).as_row() for version in versions[:FEW]]
+
+
+@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
+def why_nothing(pattern: str, versions: tuple[tuple[str, str], ...]) -> str:
+    """Why none of these graphs has the pattern, with the nearest things there are."""
+    outlines = (kept_library(versions).outline(graph_id) for graph_id, _ in versions[:MOST_EXPLAINED])
+    return why_nothing_in(parse_pattern(pattern, roles()), outlines)
 
 
 def circuits_as_cypher(pattern: str, sign: str, links: Sequence[int]) -> str:

@@ -119,7 +119,7 @@ def show(circuit: str, *, format: Format = "table") -> None:
         _print_kept(kept, format)
         _say(f"by {kept.made_with}, {kept.made_at}; {settings_text(kept)}")
         _say(kept.note) if kept.note else None
-        gone = sorted({row["slug"] for row in rows if not row["loaded"]})
+        gone = sorted({str(row["slug"]) for row in rows if not row["loaded"]})
         _say(f"{len(gone)} of its graphs are gone: {', '.join(gone)}") if gone else None
     print_rows(PROMPT_COLUMNS, rows, format)
 

@@ -8,8 +8,9 @@ from rich.text import Text
 
 from app.terminal import Format, notes, print_rows
 from circuits.inhibition import inhibitors, suppressors
-from circuits.matters import bottlenecks, necessary_nodes
-from circuits.pattern import Roles, parse_pattern
+from circuits.matters import NodeRole, bottlenecks, necessary_nodes
+from circuits.pattern import Pattern, Roles, parse_pattern
+from circuits.promptset import Found
 from circuits.search import Circuit, bound_groups
 from circuits.stability import stability
 from tracer.errors import SettingError
@@ -75,7 +76,9 @@ def what_matters(
         rivals = []
     return {
         "necessary": [
-            names[role.row] | {"part": role.part, "positive": role.positive, "waypoint": role.waypoint}
+            names[role.row]
+            | {"part": role.part, "positive": role.positive, "waypoint": role.waypoint, "stretch": role.stretch}
+            | {"role": role_text(role, pattern), "kept": float(found.node_N[role.row])}
             for role in necessary[:N_TOLD]
         ],
         "bottlenecks": [
@@ -101,13 +104,41 @@ def what_matters(
     }
 
 
+def role_text(role: NodeRole, pattern: Pattern) -> str:
+    """Where along the way a node serves."""
+    texts = [waypoint.text for waypoint in pattern]
+    if role.waypoint is not None:
+        return f"step {role.waypoint + 1}, {texts[role.waypoint]}"
+    return f"between {texts[role.stretch]} and {texts[role.stretch + 1]}"
+
+
+def failure_lines(found: Sequence[Found]) -> list[str]:
+    """Which waypoint fails, in how many graphs, and why, most first."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for each in found:
+        if each.failed:
+            groups.setdefault((each.failed, each.reason), []).append(each.slug)
+    lines = []
+    for (failed, reason), slugs in sorted(groups.items(), key=lambda group: -len(group[1])):
+        some = ", ".join(slugs[:3]) + (", …" if slugs[3:] else "")
+        graphs = "1 graph" if len(slugs) == 1 else f"{len(slugs)} graphs"
+        lines.append(f"{failed} fails in {graphs} ({some}): {reason}")
+    return lines
+
+
 def matters_lines(told: dict[str, Any]) -> list[str]:
     """What matters, a line a kind; none where nothing was told."""
+    return [f"{name}: {text}" for name, text in matters_texts(told).items()]
+
+
+def matters_texts(told: dict[str, Any]) -> dict[str, str]:
+    """Kind of thing that matters -> those there are."""
     if not told:
-        return []
+        return {}
     kept = ", ".join(f"{each['name']} ({each['kept']:.0%})" for each in told["contingent"])
     lines = {
         "without it, flow falls by": ", ".join(f"{each['name']} {each['part']:.0%}" for each in told["necessary"]),
+        "along the way": ", ".join(f"{each['name']} is {each['role']}" for each in told["necessary"]),
         "inhibited by": ", ".join(
             f"{each['source']['name']} on {each['target']['name']} {each['weight']:.1%}" for each in told["inhibitors"]
         ),
@@ -122,7 +153,7 @@ def matters_lines(told: dict[str, Any]) -> list[str]:
         links = ", ".join(f"{link['source']['name']} -> {link['target']['name']}" for link in each["links"])
         more = f" and {each['n_links'] - len(each['links'])} more" if each["n_links"] > len(each["links"]) else ""
         lines[f"bottleneck of arrow {each['stretch'] + 1} (shares {each['capacity']:.2f})"] = links + more
-    return [f"{name}: {text}" for name, text in lines.items() if text]
+    return {name: text for name, text in lines.items() if text}
 
 
 def vars_of(node_id: str, kind: str, label: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from cyclopts.validators import Number
 from app import across, keep_commands
 from app.circuit_commands import keep
 from app.label_commands import labels
+from app.supernode_commands import supernodes
 from app.terminal import INTERRUPTED, Format, log_on_stderr, notes, print_json_lines, print_rows, progress_bar
 from ingest.export_formats import ExportFormat, format_of
 from tracer.config import PEER_SETTINGS, Dtype, TraceConfig
@@ -34,6 +35,7 @@ db = App(name="db", help="The local Neo4j server: every other command starts it 
 cli.command(db)
 cli.command(labels)
 cli.command(keep)
+cli.command(supernodes)
 cli.command(across.compare)
 cli.command(across.mine)
 for name, keeping in keep_commands.COMMANDS.items():
@@ -266,10 +268,10 @@ def circuits(
         limit: Most graphs to show.
         format: How rows are printed. JSON rows carry graph_id, slug, prompt, flow and paths.
     """
-    from app.circuits_report import print_circuits, what_matters
+    from app.circuits_report import failure_lines, print_circuits, what_matters
     from app.roles import read_roles
     from ingest.library import default_library
-    from ingest.search import CircuitSearch, cypher_behind, graph_of, why_nothing
+    from ingest.search import CircuitSearch, cypher_behind, graph_of, where_it_fails, why_nothing
 
     if set is not None:
         return across.circuits_in_set(pattern, set, sign, needed, align, format)
@@ -284,6 +286,9 @@ def circuits(
             what_matters(pattern, known_roles, graph_of(each.graph_id, store, library), each, sign) for each in asked
         ]
         why = "" if found or not search.complete else why_nothing(pattern, store, library, graphs, known_roles)
+        if why:
+            failing = failure_lines(where_it_fails(pattern, store, library, graphs, known_roles, sign))
+            why = "\n".join([why, *failing])
     bound = {role: sorted({circuit.binding[role] for circuit in found}) for role in (found[0].binding if found else ())}
     text = cypher_behind(pattern, known_roles | bound, sign, found[0].links) if found else ""
     print_circuits(found, text, format, told, why or search.said)

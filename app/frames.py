@@ -72,6 +72,16 @@ def _feature_link(node: Mapping[str, Any], source_set: str) -> str | None:
     return FeatureKey(source_set, node["layer"], int(node["node_id"].split("_")[1])).link
 
 
+def matters_frame(told: Mapping[str, Any]) -> pd.DataFrame:
+    """The nodes that a circuit cannot do without, parts in %."""
+    return pd.DataFrame(
+        [
+            {"node": each["name"], "role": each["role"], "part": 100 * each["part"], "kept": 100 * each["kept"]}
+            for each in told["necessary"]
+        ]
+    )
+
+
 def graph_link(row: Mapping[str, Any], rank: int = 0) -> str:
     """The address of the Graph page with this path of a circuit pinned."""
     return "/?" + urlencode(graph_params(row, rank), safe=",")

@@ -6,7 +6,7 @@ from typing import Any
 
 from circuits.chance import against_chance, q_values
 from circuits.kept import Kept, found_in, keep
-from circuits.pattern import Pattern, Roles, parse_pattern
+from circuits.pattern import Roles, parse_pattern
 from circuits.promptset import Align, Found, Member, PromptRow, bind, find_in_set, summarise
 from circuits.search import Circuit, check_ways, find_circuit
 from ingest.library import Library
@@ -60,8 +60,6 @@ def run_pattern(
         circuits += [circuit] if circuit else []
     if progress:
         progress(len(ids), len(ids), "searching graphs")
-    if graphs is None:
-        found += _left_out(pattern, store, set(ids))
     method = {
         "graphs": None if graphs is None else ids,
         "roles": {role: list((roles or {})[role]) for role in pattern.roles},
@@ -116,7 +114,7 @@ def run_again(kept: Kept, store: GraphStore, library: Library, progress: Progres
     """
     there = {row["graph_id"] for row in store.graphs()}
     method = kept.method
-    names = {"name": kept.name, "note": kept.note}
+    names: dict[str, Any] = {"name": kept.name, "note": kept.note}
     try:
         if "set" in method:
             members = list(_members(kept, there, store, library, progress))
@@ -152,13 +150,3 @@ def _check_some(kept: Kept, some: bool) -> None:
             f"none of the {len(kept.prompts)} graphs of kept circuit {kept.kept_id} ({kept.name}) is in the store any "
             "more; expected at least one. Ingest them again, or look for the pattern in others."
         )
-
-
-def _left_out(pattern: Pattern, store: GraphStore, searched: set[str]) -> list[Found]:
-    """The graphs of a large store that the index ruled out."""
-    reason = "its pruned part has no node for some waypoint"
-    return [
-        Found(row["graph_id"], row["slug"], row["prompt"], PromptRow(row["graph_id"], {}), 0.0, pattern.text, reason)
-        for row in store.graphs()
-        if row["graph_id"] not in searched
-    ]

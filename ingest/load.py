@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ingest.grouping import with_own_supernodes
 from ingest.labels import LabelStore, labels_in
 from ingest.library import MARKS, Library
 from ingest.readers import read_graph_file
@@ -208,7 +209,7 @@ def _merged(graph: AttributionGraph, library: Library) -> AttributionGraph:
 
 def _ingest(place: Place, store: GraphStore | None, library: Library, strict: bool) -> IngestReport:
     try:
-        graph = read_graph(place, strict)
+        graph = with_own_supernodes(read_graph(place, strict), library)
         status = keep_graph(graph, store, library) if store else _foreseen(graph, library)
     except StoreUnreachableError:
         raise

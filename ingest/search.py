@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
+from circuits.kept import found_in
 from circuits.nearest import why_nothing as why_nothing_in
 from circuits.paths import check_limits
 from circuits.pattern import Choice, How, Pattern, Roles, match_terms, parse_pattern
-from circuits.search import Circuit, all_there, best_bound, check_ways, rank
+from circuits.promptset import Found
+from circuits.search import Circuit, all_there, best_bound, check_ways, find_circuit, rank
 from ingest.library import Library
 from ingest.pattern_cypher import cypher_behind
 from ingest.store import GraphStore
@@ -16,7 +18,7 @@ from ingest.writing import Progress
 from tracer.errors import PatternError
 from tracer.graph import AttributionGraph
 
-__all__ = ["CircuitSearch", "cypher_behind", "graph_of", "search_circuits", "why_nothing"]
+__all__ = ["CircuitSearch", "cypher_behind", "graph_of", "search_circuits", "where_it_fails", "why_nothing"]
 
 FEW = 100  # graphs; of more, those go first that the index of the database says have the waypoints
 MOST_EXPLAINED = 1000  # graphs that are looked at to say why there is nothing
@@ -173,6 +175,21 @@ def why_nothing(
     if len(ids) > MOST_EXPLAINED:
         return f"None of {len(ids)} graphs has it. Of the first {MOST_EXPLAINED}: {said}"
     return said
+
+
+def where_it_fails(
+    pattern_text: str,
+    store: GraphStore,
+    library: Library,
+    graphs: Sequence[str] | None = None,
+    roles: Roles | None = None,
+    sign: str = "any",
+) -> list[Found]:
+    """For each graph the waypoint at which the pattern fails there, if it does; by the first FEW graphs."""
+    pattern, there = parse_pattern(pattern_text, roles), store.graphs()
+    ids = [row["graph_id"] for row in there] if graphs is None else _named(graphs, there)
+    looked = (graph_of(graph_id, store, library) for graph_id in ids[:FEW])
+    return [found_in(pattern, graph, find_circuit(pattern, graph, 0, sign), sign) for graph in looked]
 
 
 def graph_of(graph_id: str, store: GraphStore, library: Library) -> AttributionGraph:

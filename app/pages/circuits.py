@@ -4,13 +4,24 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from app import cached
 from app.ask import MOST_PATHS, Question, join_steps, read_question
+from app.circuits_report import matters_texts
 from app.component import net
-from app.frames import binding_text, circuits_frame, circuits_table, edges_frame, graph_params, path_picture
+from app.frames import (
+    binding_text,
+    circuits_frame,
+    circuits_table,
+    edges_frame,
+    graph_params,
+    matters_frame,
+    path_picture,
+)
 from app.graphlist import caption, prompt_text, version_of
+from app.keptpanel import keep_button, show_kept
 from app.looking import look
 from app.markdown import escaped
 from app.messages import show_nothing_loaded
@@ -22,6 +33,17 @@ from tracer.errors import CircuitError, StoreError
 ROW = 36  # pixels
 SIGN_NAMES = {"any": "all effects", "positive": "promoting effects only"}
 STEPS, PATTERN = "Steps", "Pattern"
+MATTERS_IN_TABLE = ("without it, flow falls by", "along the way")
+MATTERS_COLUMNS = {
+    "node": st.column_config.TextColumn("Node", width="medium"),
+    "role": st.column_config.TextColumn("Along the way", width="medium"),
+    "part": st.column_config.ProgressColumn(
+        "Flow lost without it", format="%.0f%%", min_value=0, max_value=100, help="At 100 % nothing is left"
+    ),
+    "kept": st.column_config.ProgressColumn(
+        "Prunings that keep it", format="%.0f%%", min_value=0, max_value=100, help="At 100 % it is core"
+    ),
+}
 WORDS = (
     "A word fits tokens and outputs that are this word, and labels that contain it; `*` and `?` are wildcards, quotes "
     "mean exactly this text, `20/15589` is a feature by layer and index, `{city}` a role: any one of its terms, "
@@ -37,7 +59,11 @@ def main() -> None:
     by_id = {row["graph_id"]: row for row in rows}
     question = ask(asked(by_id), by_id)
     if not question.pattern:
-        return show_examples(rows)
+        show_examples(rows)
+        st.markdown("##### Kept circuits")
+        return open_kept()
+    with st.expander("Kept circuits", icon=":material/bookmarks:"):
+        open_kept()
     versions = tuple((i, version_of(by_id[i])) for i in question.graph_ids or by_id)
     try:
         search = cached.search(question.pattern, versions, not question.graph_ids, question.k, question.sign)
@@ -52,9 +78,10 @@ def main() -> None:
         return
     if not rows:
         return show_why_nothing(question, versions) if search.complete else None
-    show_summary(rows, search)
+    show_summary(rows, search, question, versions)
     chosen = show_table(rows)
     show_circuit(rows[chosen])
+    show_matters(question, rows[chosen], dict(versions))
     show_cypher(question, rows[0]["links"])
 
 
@@ -146,11 +173,21 @@ def go_to(question: Question) -> None:
     st.rerun()
 
 
-def show_summary(rows: list[dict[str, Any]], search: CircuitSearch) -> None:
-    """How many, how fast, and the files."""
+def open_kept() -> None:
+    """The kept circuits; the one that is opened is asked again."""
+    opened = show_kept()
+    if opened:
+        go_to(opened)
+
+
+def show_summary(
+    rows: list[dict[str, Any]], search: CircuitSearch, question: Question, versions: tuple[tuple[str, str], ...]
+) -> None:
+    """How many, how fast, the files, and a way to keep it."""
     left, right = st.columns([3, 2], vertical_alignment="center")
     left.markdown(f"**{search.having} of {search.done} graphs** have this circuit · {1000 * search.elapsed_s:.0f} ms")
     with right.container(horizontal=True, horizontal_alignment="right"):
+        keep_button(question, versions)
         st.download_button("CSV", lambda: circuits_table(rows).to_csv(index=False), "circuits.csv", on_click="ignore")
         st.download_button(
             "JSON", lambda: json.dumps(rows, ensure_ascii=False, indent=1), "circuits.json", on_click="ignore"
@@ -193,6 +230,21 @@ def show_circuit(row: dict[str, Any]) -> None:
         net(*path_picture(row["paths"]), key="paths")
     with side:
         show_path(row)
+
+
+def show_matters(question: Question, row: dict[str, Any], versions: dict[str, str]) -> None:
+    """What the circuit of this graph hangs on, as `throughline circuits --matters` tells it."""
+    with st.expander("What it hangs on", icon=":material/balance:"):
+        told = cached.matters(question.pattern, row["graph_id"], versions[row["graph_id"]], question.sign)
+        if told["necessary"]:
+            st.dataframe(matters_frame(told), hide_index=True, column_config=MATTERS_COLUMNS)
+        left = {name: text for name, text in matters_texts(told).items() if name not in MATTERS_IN_TABLE}
+        for name, text in left.items():
+            st.markdown(f"**{escaped(name[:1].upper() + name[1:])}:** {escaped(text)}")
+        st.caption(
+            "Exact sums over all paths of the frozen model; what an intervention in the live model does is another "
+            "question. Prunings: every pair of 4 node and 3 edge thresholds."
+        )
 
 
 def show_path(row: dict[str, Any]) -> None:
@@ -251,8 +303,14 @@ def show_why_nothing(question: Question, versions: tuple[tuple[str, str], ...]) 
                 else "nothing fits this step"
             )
             st.markdown(f"{at + 1}. **{escaped(text)}**: {found}")
-        if not missing:
-            st.markdown("Every step fits somewhere, but no path visits them in this order in one graph.")
+        message, _, where = cached.why_nothing(question.pattern, versions).partition("\n")
+        st.markdown(escaped(message))
+        if where:
+            st.code(where, language=None)
+        failed = pd.DataFrame(cached.failures(question.pattern, versions, question.sign))
+        with st.expander(f"Which step fails in which graph ({counted(len(failed), 'graph')})"):
+            names = {"failed": "Step", "reason": "Why", "prompt": "Prompt", "slug": "Graph"}
+            st.dataframe(failed[[*names]], hide_index=True, column_config=names)
         with st.container(horizontal=True):
             for label, other in looser(question, missing or list(range(1, len(counts) - 1))):
                 if st.button(escaped(label), key=f"looser {label}"):

@@ -251,6 +251,40 @@ def test_a_step_that_nothing_fits_is_named_with_a_way_out(page: Page):
     expect(page.get_by_text("1 of 2 graphs have this circuit")).to_be_visible()
 
 
+def test_where_nothing_is_found_each_graph_says_which_step_fails_and_what_is_nearest(page: Page):
+    page.goto("/circuits?p=Dallas+-%3E+Texaz+-%3E+Austin")
+    expect(page.get_by_text("Nearest: Texas")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("Which step fails in which graph (2 graphs)")).to_be_visible()
+
+
+def test_what_a_circuit_hangs_on_is_told(page: Page):
+    page.goto("/circuits?p=Dallas+-%3E+Texas+-%3E+Austin")
+    page.get_by_text("What it hangs on").click(timeout=30_000)
+    expect(page.get_by_text("Flow that prunings leave")).to_be_visible()
+
+
+def test_a_found_circuit_is_kept_run_again_and_removed(page: Page):
+    page.goto("/circuits?p=Dallas+-%3E+Texas+-%3E+Austin")
+    page.get_by_role("button", name="Keep", exact=True).click(timeout=30_000)
+    page.get_by_label("Name").fill("my <b>circuit</b>")
+    page.get_by_role("button", name="Keep this circuit").click()
+    expect(page.get_by_text("Kept as my <b>circuit</b>")).to_be_visible(timeout=20_000)
+    page.goto("/circuits")
+    table = page.get_by_test_id("stDataFrame").last
+    expect(table).to_be_visible(timeout=30_000)
+    table.click(position={"x": 20, "y": 55})
+    expect(page.get_by_role("heading", name="my <b>circuit</b>")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("img", name="my <b>circuit</b>")).to_be_visible()
+    with page.expect_download() as loading:
+        page.get_by_role("button", name="SVG").click()
+    assert "my &lt;b&gt;circuit&lt;/b&gt;" in loading.value.path().read_text()
+    page.get_by_role("button", name="Run again").click()
+    expect(page.get_by_text("Run again: no prompt changed.")).to_be_visible(timeout=20_000)
+    page.get_by_role("button", name="Remove", exact=True).click()
+    page.get_by_role("button", name="Remove it").click()
+    expect(page.get_by_text("No circuit is kept yet")).to_be_visible(timeout=20_000)
+
+
 def test_a_broken_pattern_gets_one_sentence(page: Page):
     page.goto("/circuits?p=Dallas+->+{castle}")
     expect(page.get_by_text("role {castle} is unknown")).to_be_visible(timeout=30_000)
