@@ -13,7 +13,7 @@
 //          made_with  string   software and version
 //          note       string   what somebody thought of it
 // access:  read
-MATCH (circuit:Circuit)
+MATCH (circuit:Circuit) WHERE circuit.kept_id > ""
 CALL (circuit) {
   UNWIND circuit.graph_ids AS graph_id
   WITH DISTINCT graph_id

@@ -1,6 +1,6 @@
 // name:    supernodes
 // purpose: Which supernodes are there, how were they made, and how well do they meet the criteria?
-// params:  $graph_id  string        default ""; only those of this graph; all if empty
+// params:  $graph_id  string        default ""; only those of this graph; all if empty, as every graph_id starts so
 // returns: graph_id   string        the graph
 //          slug       string        its short name
 //          name       string        of the supernode
@@ -13,7 +13,7 @@
 //          members    list<string>  their node_ids
 // access:  read
 MATCH (supernode:Supernode)
-WHERE $graph_id = "" OR supernode.graph_id = $graph_id
+WHERE supernode.graph_id STARTS WITH $graph_id
 MATCH (graph:Graph {graph_id: supernode.graph_id, ready: true})
 RETURN graph.graph_id AS graph_id, graph.slug AS slug, supernode.name AS name, size(supernode.members) AS size,
        supernode.score AS score, supernode.promote AS promote, supernode.same_sign AS same_sign,
