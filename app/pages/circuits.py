@@ -233,8 +233,11 @@ def show_circuit(row: dict[str, Any]) -> None:
 
 
 def show_matters(question: Question, row: dict[str, Any], versions: dict[str, str]) -> None:
-    """What the circuit of this graph hangs on, as `throughline circuits --matters` tells it."""
-    with st.expander("What it hangs on", icon=":material/balance:"):
+    """What the circuit of this graph hangs on, as `throughline circuits --matters` tells it; seconds on a large graph,
+    so only where it is asked for."""
+    if not st.toggle("What it hangs on", help="Necessary nodes, bottlenecks, what inhibits, what every pruning keeps"):
+        return
+    with st.container(border=True), st.spinner("Looking…", show_time=True):
         told = cached.matters(question.pattern, row["graph_id"], versions[row["graph_id"]], question.sign)
         if told["necessary"]:
             st.dataframe(matters_frame(told), hide_index=True, column_config=MATTERS_COLUMNS)
