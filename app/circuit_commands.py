@@ -35,7 +35,7 @@ def keep_pattern(
     sign: Literal["any", "positive"] = "any",
     min_hops: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
     max_hops: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
-    set: Path | None = None,
+    set: str | None = None,
     needed: float = 0.0,
     align: Literal["feature", "label"] = "feature",
     roles: Path | None = None,
@@ -52,7 +52,7 @@ def keep_pattern(
         sign: Count all edges, or positive ones only.
         min_hops: Links that a path of the picture has at least.
         max_hops: Links that it has at most.
-        set: Table of prompts to look in instead, each with its own roles in columns; what chance gives is kept too.
+        set: Prompts to look in instead, as for `circuits`; what chance gives is kept too.
         needed: With --set, flow from which on a prompt counts as having it; any at all if 0.
         align: With --set, label allows graphs of different dictionaries.
         roles: JSON file {role: [words]}; the demo's city, region and answer if not given.
@@ -60,16 +60,16 @@ def keep_pattern(
     """
     from app.across import read_members
     from app.roles import read_roles
-    from circuits.promptset import PromptSet
     from ingest.circuit_runs import run_pattern, run_set
     from ingest.kept_circuits import keep_circuit
     from ingest.library import default_library
+    from ingest.sets import find_set
     from ingest.store import open_store
 
     library = default_library()
     with progress_bar() as progress, open_store(progress) as store:
         if set is not None:
-            prompts = PromptSet.read(set)
+            prompts = find_set(set, open_store)
             prompts.check(pattern)
             members = list(read_members(prompts, progress))
             kept = run_set(pattern, members, prompts.name, sign, needed, align, k, name, note)
