@@ -6,7 +6,8 @@ Single precision, one thread, CPU seconds, a random model in the shape of Gemma 
 tracer_model.py). Each trace runs in a process of its own; loading is told apart, and so is the first trace, which pays
 for what the later ones find in memory. The peer gets an environment of its own in the user's cache, made on first use,
 and runs at its best batch size. `rows` is what its `attribute` does: everything up to the matrix of direct effects;
-`graph` adds pruning and scores, and for ours names and provenance.
+`graph` adds pruning and scores, and for ours names and provenance. Memory is the most that a process ever held;
+libraries are what importing torch and the model's classes took of it, before anything was loaded.
 """
 
 import argparse
@@ -107,12 +108,12 @@ def measure(peer: bool, repeat: int) -> None:
             assert theirs["n_active"] == ours["n_active"], "the peer did other work"
             row += [f"{theirs['rows_s']:.1f} s (batch {theirs['batch']})", f"{theirs['rows_s'] / ours['rows_s']:.1f}x"]
             row += [f"{theirs['graph_s'] / ours['graph_s']:.1f}x", f"{theirs['peak_mb']:,.0f} MB"]
-        rows.append([*row, f"{ours['peak_mb']:,.0f} MB"])
+        rows.append([*row, f"{ours['peak_mb']:,.0f} MB", f"{ours['peak_mb'] - ours['libraries_mb']:,.0f} MB"])
         rates = ", ".join(f"{name} {rate:.0f}" for name, rate in ours["gflop_per_s"].items())
         seconds = (f"{ours[name]:.2f} s" for name in ("load_s", "cold_s", "linearise_s", "rows_s", "graph_s"))
         details.append([what, *seconds, f"{sum(ours['gflop'].values()):.0f} GFLOP", rates])
     beside = ["peer's rows", "rows: less CPU", "graph: less CPU", "peer's memory"] if peer else []
-    print_table(["work", "our rows", "bound", "of bound", *beside, "our memory"], rows)
+    print_table(["work", "our rows", "bound", "of bound", *beside, "our memory", "over libraries"], rows)
     print()
     print_table(
         ["work", "load", "first rows", "linearise", "rows", "graph", "arithmetic", "products, GFLOP/s"], details
@@ -158,18 +159,16 @@ def long_prompt() -> None:
     rows = []
     for dictionary in ("plt", "clt"):
         ours = run(
-            [sys.executable, "-m", "bench.tracer_ours"],
+            [sys.executable, "-m", "bench.tracer_long"],
             dictionary,
             token_ids=prompt(LONG),
             max_feature_nodes=LONG_FEATURES,
-            max_edges_per_node=20_000,
-            repeat=1,
-            graph=False,
-            bound=False,
         )
         work = f"{dictionary.upper()}, {LONG:,} tokens, {LONG_FEATURES} of {ours['n_active']:,} features"
-        rows.append([work, f"{ours['rows_s']:.0f} s", f"{ours['peak_mb']:,.0f} MB"])
-    print_table(["work", "rows", "memory of the process"], rows)
+        memory = (ours["peak_mb"], *(ours["peak_mb"] - ours[name] for name in ("libraries_mb", "loaded_mb")))
+        told = (f"{mb:,.0f} MB" for mb in (*memory, ours["estimated_mb"]))
+        rows.append([work, f"{ours['graph_s']:.0f} s", *told])
+    print_table(["work", "graph", "memory of the process", "over libraries", "over loaded", "estimate of that"], rows)
 
 
 def main(arguments: Sequence[str] = ()) -> None:

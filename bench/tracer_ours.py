@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -80,10 +81,17 @@ def _rate(rows: int, inner: int, columns: int) -> float:
     return best
 
 
+def libraries_mb() -> float:
+    """Peak memory of this process when torch and the model's classes are imported and nothing is loaded."""
+    import_module("transformers.models.gemma2.modeling_gemma2")
+    return peak_memory_mb() or 0.0
+
+
 def main() -> None:
     """Print the line."""
     torch.set_num_threads(1)
     settings = json.loads(sys.argv[3])
+    imported_mb = libraries_mb()
     began = time.process_time()
     model = tracer.load(Path(sys.argv[1]), Path(sys.argv[2]), device="cpu")
     load_s, loaded_mb = time.process_time() - began, peak_memory_mb() or 0.0
@@ -128,6 +136,7 @@ def main() -> None:
                 "n_features": len(selected_A),
                 "n_active": len(local.features),
                 "peak_mb": peak_mb,
+                "libraries_mb": imported_mb,
                 "loaded_mb": loaded_mb,
                 "estimated_gflop": needed.flop / 1e9,
                 "estimated_mb": needed.memory_bytes / 1e6,

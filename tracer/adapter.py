@@ -77,12 +77,19 @@ class Forward:
     resid_final_PD: Tensor
     """Residual stream entering the final norm."""
     logits_PV: Tensor
-    """The model's own logits."""
+    """The model's own logits, from position `logits_from` on."""
+    logits_from: int = 0
+    """The first position whose logits are kept: with a large vocabulary those of all would be the largest tensor."""
 
     @property
     def token_PD(self) -> Tensor:
         """Token embeddings as they enter the first block, without position embeddings."""
         return self.resid_pre_LPD[0] - self.position_PD
+
+    def logits_V(self, position: int) -> Tensor:
+        """The model's own logits at this position."""
+        assert self.logits_from <= position < len(self.token_P), f"logits of position {position} were not kept"
+        return self.logits_PV[position - self.logits_from]
 
 
 @dataclass
@@ -158,16 +165,22 @@ class Adapter:
         return logits_PV if self.softcap is None else self.softcap * torch.tanh(logits_PV / self.softcap)
 
     @torch.no_grad()
-    def observe(self, token_P: Tensor) -> Forward:
-        """Run the model once on these tokens and keep what the frozen map needs. No hook stays behind."""
+    def observe(self, token_P: Tensor, logits_from: int = 0) -> Forward:
+        """Run the model once on these tokens and keep what the frozen map needs. No hook stays behind.
+
+        Args:
+            logits_from: The first position whose logits are computed.
+        """
+        assert 0 <= logits_from < len(token_P), f"logits from position {logits_from} of {len(token_P)}"
         names = ("position", "pre", "pattern", "attention", "mid", "mlp", "final")
         seen: dict[str, list[Tensor]] = {name: [] for name in names}
         with self._listening(seen):
-            logits_PV = self.model(token_P[None].to(self.device), use_cache=False).logits[0]
-        stacked = {name: torch.stack(seen[name]) for name in ("pre", "attention", "mid", "mlp")}
+            kept = len(token_P) - logits_from
+            logits_PV = self.model(token_P[None].to(self.device), use_cache=False, logits_to_keep=kept).logits[0]
+        stacked = {name: torch.stack(seen.pop(name)) for name in ("pre", "attention", "mid", "mlp")}
         return Forward(
             token_P=token_P,
-            position_PD=seen["position"][0] if seen["position"] else torch.zeros_like(seen["pre"][0]),
+            position_PD=seen["position"][0] if seen["position"] else torch.zeros_like(stacked["pre"][0]),
             resid_pre_LPD=stacked["pre"],
             pattern_LHPP=seen["pattern"][0],
             attention_LPD=stacked["attention"],
@@ -175,6 +188,7 @@ class Adapter:
             mlp_LPD=stacked["mlp"],
             resid_final_PD=seen["final"][0],
             logits_PV=_wide(logits_PV),
+            logits_from=logits_from,
         )
 
     def freeze(

@@ -88,7 +88,7 @@ def attribute(
         needed = check_fits(sizes, free_bytes(model.adapter.device))
         if config.verbose:
             log.info("about %.1f GB and %.2g GFLOP", needed.memory_bytes / 1e9, needed.flop / 1e9)
-        local = model.linearise(token_P, config.keep_first_position, progress)
+        local = model.linearise(token_P, config.keep_first_position, progress, logits_from=asked.position)
         targets = find(asked, model.adapter, local, config)
         ledger = ledger_of(local) if config.bias_nodes else None
         work.set_rows(local)

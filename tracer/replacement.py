@@ -19,6 +19,7 @@ from tracer.transcoders import TranscoderSet
 Progress = Callable[[int, int, str], None]
 """Told (done, total, what) as work goes on."""
 CHUNK = 2**13  # features whose vectors are laid out at once where all would not fit
+ENCODED = 512  # positions whose pre-activations, one for each entry of a dictionary, are there at once
 
 
 @dataclass(frozen=True)
@@ -153,24 +154,30 @@ class ReplacementModel:
 
     @torch.no_grad()
     def linearise(
-        self, token_P: Tensor, keep_first_position: bool = True, progress: Progress | None = None
+        self,
+        token_P: Tensor,
+        keep_first_position: bool = True,
+        progress: Progress | None = None,
+        *,
+        logits_from: int = 0,
     ) -> LocalReplacement:
         """The local replacement model of these tokens.
 
         Args:
             token_P: Token ids, checked already.
             keep_first_position: Whether features and errors of position 0 are sources.
+            logits_from: The first position whose logits are wanted.
 
         Raises:
             UnsupportedModelError: The model computes NaN on these tokens.
             DictionaryError: The dictionary's weights are damaged.
         """
         adapter, transcoders = self.adapter, self.transcoders
-        forward = adapter.observe(token_P)
+        forward = adapter.observe(token_P, logits_from)
         _check_finite(adapter, forward)
         read_LPD = adapter.read_LPD(forward, transcoders.read_hook)
         skips = [_moved(transcoders.skip_DD(layer), read_LPD) for layer in range(adapter.n_layers)]
-        target_LPD = adapter.written_LPD(forward, transcoders.write_hook) - _bypass(read_LPD, skips)
+        target_LPD = _without_bypass(adapter.written_LPD(forward, transcoders.write_hook), read_LPD, skips)
         frozen = adapter.freeze(forward, transcoders.read_hook, transcoders.write_hook, skips, reuse=True)
         forward = _lean(forward)
         features = _encode(transcoders, read_LPD, 0 if keep_first_position else 1, progress)
@@ -200,20 +207,35 @@ def _lean(forward: Forward) -> Forward:
 
 def _encode(transcoders: TranscoderSet, read_LPD: Tensor, first: int, progress: Progress | None) -> Features:
     found: list[tuple[Tensor, ...]] = []
-    encoders = []
+    unique: list[Tensor] = []
+    n_unique = 0
     for layer, read_PD in enumerate(read_LPD):
-        value_PF = transcoders.activations(layer, read_PD)
-        value_PF[:first] = 0
-        position_A, index_A = value_PF.nonzero(as_tuple=True)
+        position_A, index_A, value_A = _active(transcoders, layer, read_PD, first)
         index_U, entry_A = index_A.unique(return_inverse=True)
-        encoders.append(Vectors(transcoders.encoder_rows(layer, index_U).to(read_PD), entry_A))
         bias_A = transcoders.layers[layer].encoder_bias.read().to(read_PD)[index_A]
-        layer_A = torch.full_like(index_A, layer)
-        found.append((layer_A, position_A, index_A, value_PF[position_A, index_A], bias_A))
+        found.append((torch.full_like(index_A, layer), position_A, index_A, value_A, bias_A, entry_A + n_unique))
+        unique.append(index_U)
+        n_unique += len(index_U)
         if progress:
             progress(layer + 1, len(read_LPD), "layers encoded")
-    columns = (torch.cat(column) for column in zip(*found, strict=True))
-    return Features(*columns, encoder=Vectors.together(encoders))
+    table_UD, start = read_LPD.new_empty(n_unique, read_LPD.shape[-1]), 0
+    for layer, index_U in enumerate(unique):  # into their places: put together later, all would be there twice
+        table_UD[start : start + len(index_U)] = transcoders.encoder_rows(layer, index_U).to(read_LPD)
+        start += len(index_U)
+    *columns, entry_A = (torch.cat(column) for column in zip(*found, strict=True))
+    return Features(*columns, encoder=Vectors(table_UD, entry_A))
+
+
+def _active(transcoders: TranscoderSet, layer: int, read_PD: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Position, index and value of the features that are active from the first position on, in order."""
+    parts = []
+    for start in range(0, len(read_PD), ENCODED):
+        value_PF = transcoders.activations(layer, read_PD[start : start + ENCODED])
+        value_PF[: max(first - start, 0)] = 0
+        position_A, index_A = value_PF.nonzero(as_tuple=True)
+        parts.append((position_A + start, index_A, value_PF[position_A, index_A]))
+    position_A, index_A, value_A = (torch.cat(column) for column in zip(*parts, strict=True))
+    return position_A, index_A, value_A
 
 
 def _decode(transcoders: TranscoderSet, features: Features) -> tuple[Writes, ...]:
@@ -229,9 +251,14 @@ def _decode(transcoders: TranscoderSet, features: Features) -> tuple[Writes, ...
     return tuple(Writes(torch.cat(r), Vectors.together(v)) for r, v in zip(rows, vectors, strict=True))
 
 
-def _bypass(read_LPD: Tensor, skips: list[Tensor | None]) -> Tensor:
-    parts = (torch.zeros_like(x) if skip is None else x @ skip for x, skip in zip(read_LPD, skips, strict=True))
-    return torch.stack(list(parts))
+def _without_bypass(written_LPD: Tensor, read_LPD: Tensor, skips: list[Tensor | None]) -> Tensor:
+    if all(skip is None for skip in skips):
+        return written_LPD
+    written_LPD = written_LPD.clone()
+    for written_PD, read_PD, skip in zip(written_LPD, read_LPD, skips, strict=True):
+        if skip is not None:
+            written_PD -= read_PD @ skip
+    return written_LPD
 
 
 def _moved(tensor: Tensor | None, like: Tensor) -> Tensor | None:
@@ -239,7 +266,7 @@ def _moved(tensor: Tensor | None, like: Tensor) -> Tensor | None:
 
 
 def _check_finite(adapter: Adapter, forward: Forward) -> None:
-    if not torch.isfinite(forward.logits_PV).all():
+    if not (torch.isfinite(forward.logits_PV).all() and torch.isfinite(forward.resid_final_PD).all()):
         raise UnsupportedModelError(
             f"{adapter.name} computes NaN or infinity on this prompt in {adapter.dtype}; expected finite logits. "
             "Load it with dtype='float32'."

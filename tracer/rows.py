@@ -47,9 +47,10 @@ class FoundEdges:
             source, effect, count_B = _not_zero(effect_BS.float().cpu().numpy())
             self.sum_N[target_B], self.size_N[target_B] = _sums(effect, count_B), _sums(np.abs(effect), count_B)
         else:
-            self.sum_N[target_B] = effect_BS.double().sum(1).cpu().numpy()
-            self.size_N[target_B] = effect_BS.double().abs().sum(1).cpu().numpy()
-            source_BE = effect_BS.abs().topk(self.most, sorted=False).indices.sort(1).values
+            size_BS = effect_BS.abs()
+            self.sum_N[target_B] = effect_BS.sum(1, dtype=torch.float64).cpu().numpy()
+            self.size_N[target_B] = size_BS.sum(1, dtype=torch.float64).cpu().numpy()
+            source_BE = size_BS.topk(self.most, sorted=False).indices.sort(1).values
             effect_BE = effect_BS.gather(1, source_BE)
             wide_BE = effect_BE.double().cpu().numpy()
             self.left_out_N[target_B] = self.sum_N[target_B] - wide_BE.sum(1)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tracer.adapter import Adapter
+from tracer.adapter import Adapter, Forward
 from tracer.config import TraceConfig
 from tracer.errors import PromptError
 from tracer.prompt import find_position, token_id, token_text
@@ -119,13 +119,13 @@ def find(asked: Asked, adapter: Adapter, local: LocalReplacement, config: TraceC
     Raises:
         PromptError: A feature is not active at its position.
     """
-    wanted = [] if asked.features else _outputs(asked, adapter, local.forward.logits_PV, config)
+    wanted = [] if asked.features else _outputs(asked, adapter, local.forward, config)
     n_vocab, unembed_VD = len(adapter.unembed_VD), adapter.unembed_VD
     bias_V = getattr(adapter.model.get_output_embeddings(), "bias", None)
     vectors, indices, chances, own, virtual = [], [], [], [], n_vocab
     for token, position in wanted:
-        probability_V = local.forward.logits_PV[position].softmax(-1)
-        weight_V = _weights(token, local.forward.logits_PV[position], config).to(unembed_VD)
+        logits_V = local.forward.logits_V(position)
+        probability_V, weight_V = logits_V.softmax(-1), _weights(token, logits_V, config).to(unembed_VD)
         vectors.append(weight_V @ unembed_VD)
         own.append(0.0 if bias_V is None else float(weight_V @ bias_V.detach()))
         indices.append(token.index if token.minus is None else virtual)
@@ -145,13 +145,13 @@ def find(asked: Asked, adapter: Adapter, local: LocalReplacement, config: TraceC
     )
 
 
-def _outputs(asked: Asked, adapter: Adapter, logits_PV: Tensor, config: TraceConfig) -> list[tuple[Token, int]]:
+def _outputs(asked: Asked, adapter: Adapter, forward: Forward, config: TraceConfig) -> list[tuple[Token, int]]:
     """Tokens and differences with their positions."""
     if asked.answer:
         return [(token, asked.position + step) for step, token in enumerate(asked.answer)]
     tokens = asked.tokens
     if not tokens and not asked.directions:
-        likely = _most_likely(logits_PV[asked.position].softmax(-1), config)
+        likely = _most_likely(forward.logits_V(asked.position).softmax(-1), config)
         tokens = [Token(token, label=token_text(token, adapter)) for token in likely.tolist()]
     return [(token, asked.position) for token in tokens]
 

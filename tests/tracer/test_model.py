@@ -111,6 +111,14 @@ def test_weights_of_another_shape_are_noticed(llama):
         check_adapter(Wide(good.model, None, good.name, good.folder))
 
 
+def test_logits_from_a_position_on_are_those_of_the_whole_prompt(llama):
+    adapter = load_model(llama)
+    whole, kept = (adapter.observe(torch.tensor(PROMPT), first) for first in (0, len(PROMPT) - 2))
+    assert len(kept.logits_PV) == 2
+    for position in range(len(PROMPT) - 2, len(PROMPT)):
+        assert torch.allclose(kept.logits_V(position), whole.logits_V(position), atol=1e-5)
+
+
 def test_a_pattern_that_does_not_sum_to_one_is_noticed(llama):
     class Leaking(LlamaAdapter):
         def observe(self, token_P):
