@@ -19,7 +19,7 @@ check: $(STAMP)         ## the fast part of the gate: lint, types, import rules
 	$(BIN)/python -m tests.gate --fast
 
 crash: $(STAMP)         ## client and server are killed a hundred times at random moments of writing
-	THROUGHLINE_KILLS=100 $(BIN)/python -m pytest -q tests/ingest/test_crash.py
+	THROUGHLINE_KILLS=100 $(BIN)/python -m pytest -q tests/ingest/test_crash.py tests/ingest/test_bulk.py
 
 fuzz: $(STAMP)          ## a million damaged graph files, each read or refused; FUZZ="1000 7" for 1,000 of seed 7
 	$(BIN)/python -m tests.ingest.mutations $(or $(FUZZ),1000000)

@@ -418,7 +418,7 @@ def reset(*, yes: bool = False) -> None:
     if not yes and not keep_commands.confirmed("Delete all graphs from the local database?", "db reset"):
         return _say("Nothing was deleted.")
     LocalServer().reset()
-    _say("The local database is empty. `throughline ingest` fills it again from graph files.")
+    _say("The local database is empty. `throughline rebuild` fills it again from the library of graph files.")
 
 
 def _store(progress: Any) -> Any:

@@ -118,7 +118,7 @@ def rebuild(*, drop: bool = False) -> None:
 
 
 def backup(file: Path) -> None:
-    """Write all graphs of the library into one archive with hashes; no database is needed.
+    """Write all graphs, labels and kept circuits of the library into one archive with hashes; no database is needed.
 
     Args:
         file: The archive to write; one that is there is replaced when the new one is complete.

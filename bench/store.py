@@ -1,6 +1,7 @@
 """The store: `GraphStore.add` beside bare writing of the same rows, published graphs, queries over a hundred graphs."""
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import psutil
 
 from bench.circuits import random_graph
 from bench.measure import best_seconds, print_table
+from ingest.bulk import bring
 from ingest.home import jar_cache
 from ingest.library import Library
 from ingest.load import ingest_paths
@@ -24,6 +26,15 @@ from tracer.graph import AttributionGraph
 LARGE = (855, 34_801)  # nodes and edges of a published graph of gemma-2-2b
 SMALL = (300, 2_000)
 N_GRAPHS = 100
+N_IMPORTED = 60
+TYPES = ("AFFECTS", "FLOWS_TO", "IN", "INSTANCE_OF")
+REAL_HEADER = (
+    "published graphs", "edges of the files", "time (target: 90 s)", "most memory of this process (target: 1024 MiB)",
+)  # fmt: skip
+IMPORT_HEADER = (
+    "first load", "edges", "relationships", "import alone", "edges/s (target: 150,000)", "relationships/s",
+    "from library to first query", "most memory of this process (target: 1024 MiB)",
+)  # fmt: skip
 REAL_GRAPHS = Path(__file__).parents[2] / "shared" / "graphs" / "raw"
 BARE_NODES = "UNWIND range(0, $n - 1) AS row CREATE (:Bare {row: row})"
 BARE_INDEX = "CREATE INDEX bare IF NOT EXISTS FOR (n:Bare) ON (n.row)"
@@ -82,8 +93,48 @@ def ingest_real() -> list[str]:
         reports = list(ingest_paths([REAL_GRAPHS], store, Library(folder)))
         seconds = time.perf_counter() - began
     ingested = [report for report in reports if report.status == "ingested"]
-    memory_mib = psutil.Process().memory_info().rss / 2**20
-    return [f"{len(ingested)}", f"{sum(r.edges for r in ingested):,}", f"{seconds:.0f} s", f"{memory_mib:.0f} MiB"]
+    return [f"{len(ingested)}", f"{sum(r.edges for r in ingested):,}", f"{seconds:.0f} s", f"{peak_mib():.0f} MiB"]
+
+
+def import_many() -> list[str]:
+    """A row about a first load of many graphs from the library."""
+    began: dict[str, float] = {}
+    ended: dict[str, float] = {}
+
+    def note(done: int, total: int, what: str) -> None:
+        now = time.perf_counter()
+        began.setdefault(what, now)
+        ended[what] = now
+
+    with own_server() as (store, _), tempfile.TemporaryDirectory() as folder:
+        library = Library(folder)
+        for seed in range(200, 200 + N_IMPORTED):
+            library.add(named_graph(LARGE, seed))
+        begin = time.perf_counter()
+        failed = list(bring(library.ids(), store, library, note))
+        seconds = time.perf_counter() - begin
+        counts = store.schema_counts()
+    tool_s = ended["importing"] - began["importing"]
+    n_edges, n_relationships = counts["AFFECTS"], sum(counts[name] for name in TYPES)
+    return [
+        f"{N_IMPORTED - len(failed)}",
+        f"{n_edges:,}",
+        f"{n_relationships:,}",
+        f"{tool_s:.0f} s",
+        f"{n_edges / tool_s:,.0f}",
+        f"{n_relationships / tool_s:,.0f}",
+        f"{seconds:.0f} s",
+        f"{peak_mib():.0f} MiB",
+    ]
+
+
+def peak_mib() -> float:
+    """The most memory that this process had so far."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 2**20  # type: ignore[attr-defined]
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def main() -> None:
@@ -93,35 +144,47 @@ def main() -> None:
         print_table(["server", ""], [["start on an empty folder", f"{start_s:.1f} s"]])
         print()
         large = [named_graph(LARGE, seed) for seed in range(3)]
-        times = []
+        times, ours_s = [], []
         for graph in large:
-            began = time.perf_counter()
+            began, cpu_began = time.perf_counter(), time.process_time()
             store.add(graph)
             times.append(time.perf_counter() - began)
+            ours_s.append(time.process_time() - cpu_began)
         bare_s = bare_seconds(store, large[0])
         size = f"{LARGE[0]:,} nodes, {len(graph_rows(large[0]).edges):,} edges"
         print_table(
-            ["add a graph", "ours", "bare writing of as many nodes and edges", "ratio"],
-            [[size, f"{min(times):.2f} s", f"{bare_s:.2f} s", f"{min(times) / bare_s:.1f}x"]],
+            ["add a graph", "first", "best (target: 3 s)", "processor of this process", "bare writing", "ratio"],
+            [
+                [
+                    size,
+                    f"{times[0]:.2f} s",
+                    f"{min(times):.2f} s",
+                    f"{min(ours_s):.2f} s",
+                    f"{bare_s:.2f} s",
+                    f"{min(times) / bare_s:.1f}x",
+                ]
+            ],
         )
         print()
         if REAL_GRAPHS.exists():
-            print_table(["published graphs", "edges of the files", "time", "memory of this process"], [ingest_real()])
+            print_table(REAL_HEADER, [ingest_real()])
             print()
+        print_table(IMPORT_HEADER, [import_many()])
+        print()
         for seed in range(10, 10 + N_GRAPHS):
             store.add(named_graph(SMALL, seed))
         ids = [row["graph_id"] for row in store.graphs()][:20]
         questions = [
-            ("circuits_through", {"terms": ["Dallas", "Texas", "Austin"], "min_share": 0.05}),
-            ("labels_search", {"text": "Texas"}),
-            ("shared_features", {"graph_ids": ids}),
-            ("reused_edges", {}),
+            ("circuits_through", 100, {"terms": ["Dallas", "Texas", "Austin"], "min_share": 0.05}),
+            ("labels_search", 100, {"text": "Texas"}),
+            ("shared_features", 500, {"graph_ids": ids}),
+            ("reused_edges", 500, {}),
         ]
         rows = []
-        for name, params in questions:
+        for name, target_ms, params in questions:
             seconds, answer = best_seconds(lambda name=name, params=params: store.run(name, **params))
-            rows.append([name, f"{1e3 * seconds:.0f} ms", f"{len(answer.records):,}"])
-        print_table([f"query over {N_GRAPHS + len(large)} graphs", "time", "rows"], rows)
+            rows.append([name, f"{1e3 * seconds:.0f} ms", f"{target_ms} ms", f"{len(answer.records):,}"])
+        print_table([f"query over {N_GRAPHS + len(large)} graphs", "time", "target", "rows"], rows)
 
 
 if __name__ == "__main__":

@@ -13,19 +13,28 @@ from typing import IO, Any, Literal
 
 import fsspec
 
+from circuits.kept import Kept, read_kept
+from ingest import kept_circuits, labels
+from ingest.kept_circuits import KeptCircuits, keep_circuit
 from ingest.library import Library
-from ingest.load import keep_graph
+from ingest.load import keep_graph, relabel
 from ingest.store import GraphStore
 from ingest.writing import Progress
 from tracer.errors import GraphFormatError
 from tracer.graph import EDGES_FILE, METADATA_FILE, NODES_FILE, AttributionGraph
 
-FORMAT, VERSION = "throughline-library", 1
+FORMAT, VERSION = "throughline-library", 2
+READ_VERSIONS = (1, VERSION)  # the first had graphs alone
 MANIFEST = "manifest.json"
 FILES = (NODES_FILE, EDGES_FILE, METADATA_FILE)
 CHUNK = 1 << 20  # bytes
+OTHER_FOLDERS = {labels.FOLDER, kept_circuits.FOLDER}  # beside those of graphs
 MANIFEST_LIMIT = 64 << 20  # bytes; 300 a file
-_MEMBER = re.compile(rf"[0-9a-f]{{16}}/(?:{'|'.join(map(re.escape, FILES))})")
+_MEMBER = re.compile(
+    rf"[0-9a-f]{{16}}/(?:{'|'.join(map(re.escape, FILES))})"
+    rf"|{labels.FOLDER}/[\w~%-]+\.jsonl|{kept_circuits.FOLDER}/[0-9a-f]{{16}}\.json",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -39,12 +48,12 @@ class Restored:
 
 
 def backup(library: Library, path: Path, progress: Progress | None = None) -> int:
-    """Write every graph of the library into an archive, with the hash of each file; returns how many graphs.
+    """Write every graph, label and kept circuit of the library into an archive; returns how many graphs.
 
     What is at `path` is replaced once the new archive is complete.
 
     Raises:
-        GraphFormatError: A graph is damaged; an archive that could not be restored is not written.
+        GraphFormatError: A file is damaged; an archive that could not be restored is not written.
     """
     ids = library.ids()
     manifest: dict[str, Any] = {"format": FORMAT, "version": VERSION, "files": {}}
@@ -58,6 +67,9 @@ def backup(library: Library, path: Path, progress: Progress | None = None) -> in
                 library.load(graph_id)  # raises for what is damaged
                 for name in FILES:
                     manifest["files"][f"{graph_id}/{name}"] = _put(archive, library.place(graph_id), graph_id, name)
+            for folder, name in _other_files(library):
+                place = f"{library.root.rstrip('/')}/{folder}"
+                manifest["files"][f"{folder}/{name}"] = _put(archive, place, folder, name)
             archive.writestr(MANIFEST, json.dumps(manifest, indent=1))
         with part.open("rb") as file:
             os.fsync(file.fileno())
@@ -73,17 +85,23 @@ def backup(library: Library, path: Path, progress: Progress | None = None) -> in
 def restore(
     path: Path, store: GraphStore, library: Library, progress: Progress | None = None, replace: bool = False
 ) -> Iterator[Restored]:
-    """Bring the graphs of an archive back into library and database; graphs that are not in it stay.
+    """Bring what is in an archive back into library and database; what is not in it stays.
+
+    Labels are added to those that are there, by whose rule those that are shown are chosen.
 
     Args:
-        replace: Labels, pins and names of graphs that are there become those of the archive.
+        replace: Labels, pins and names of graphs and circuits that are there become those of the archive.
 
     Raises:
         GraphFormatError: It is no archive of this kind, or damaged; nothing was changed then.
     """
     check_archive(path, progress)
     with zipfile.ZipFile(path) as archive:
-        ids = sorted({name.partition("/")[0] for name in _manifest(archive, path)})
+        names = sorted(_manifest(archive, path))
+        ids = sorted({name.partition("/")[0] for name in names} - OTHER_FOLDERS)
+        told, circuits = _other_contents(archive, names)
+        changed = [source_set for source_set, some in told.items() if labels.LabelStore(library).add(source_set, some)]
+        were_there = bool(library.ids())
         for done, graph_id in enumerate(ids):
             if progress:
                 progress(done, len(ids), f"restoring {graph_id}")
@@ -98,6 +116,12 @@ def restore(
                 yield Restored(graph_id, graph.metadata.slug, "left")
             else:
                 yield Restored(graph_id, graph.metadata.slug, keep_graph(graph, store, library))
+        for source_set in changed if were_there else ():  # for graphs that stayed as they were
+            relabel(source_set, store, library)
+        there = set() if replace else set(KeptCircuits(library).ids())
+        for circuit in circuits:
+            if circuit.kept_id not in there:
+                keep_circuit(circuit, store, library)
     if progress:
         progress(len(ids), len(ids), "restored")
 
@@ -123,6 +147,29 @@ def check_archive(path: Path, progress: Progress | None = None) -> None:
         raise _damaged(path, str(error)) from error
 
 
+def _other_files(library: Library) -> Iterator[tuple[str, str]]:
+    """Folder and name of each file of a library that belongs to no single graph. Raises where one is damaged."""
+    kept_labels, circuits = labels.LabelStore(library), KeptCircuits(library)
+    for source_set in kept_labels.source_sets():
+        kept_labels.of(source_set)
+        yield labels.FOLDER, labels.file_name(source_set)
+    for kept_id in circuits.ids():
+        circuits.load(kept_id)
+        yield kept_circuits.FOLDER, f"{kept_id}.json"
+
+
+def _other_contents(archive: zipfile.ZipFile, names: list[str]) -> tuple[dict[str, list[labels.Label]], list[Kept]]:
+    """The labels in an archive by dictionary, and the kept circuits in it."""
+    told, circuits = {}, []
+    for name in names:
+        folder, _, file = name.partition("/")
+        if folder == labels.FOLDER:
+            told[labels.source_set_of(file)] = labels.labels_of_file(archive.read(name), name)
+        elif folder == kept_circuits.FOLDER:
+            circuits.append(read_kept(archive.read(name).decode("utf-8")))
+    return told, circuits
+
+
 def _put(archive: zipfile.ZipFile, place: str, graph_id: str, name: str) -> dict[str, Any]:
     fs, path = fsspec.core.url_to_fs(place)
     digest, size = hashlib.sha256(), 0
@@ -135,14 +182,14 @@ def _put(archive: zipfile.ZipFile, place: str, graph_id: str, name: str) -> dict
 
 
 def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, dict[str, Any]]:
-    """File in the archive -> its hash and size, where these are the files of whole graphs and all there is."""
+    """File in the archive -> its hash and size, where these are files of a library, whole graphs, and all there is."""
     names = archive.namelist()
     try:
         if archive.getinfo(MANIFEST).file_size > MANIFEST_LIMIT:
             raise ValueError
         about = json.loads(archive.read(MANIFEST))
         files = {name: {"sha256": what["sha256"], "size": what["size"]} for name, what in about["files"].items()}
-        if (about["format"], about["version"]) != (FORMAT, VERSION):
+        if about["format"] != FORMAT or about["version"] not in READ_VERSIONS:
             raise ValueError
     except (KeyError, ValueError, TypeError, AttributeError):
         raise _damaged(path, f"no {MANIFEST} of version {VERSION} is in it") from None
@@ -150,9 +197,10 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, dict[str, Any]]
         raise _damaged(path, "it has other files than its manifest says")
     strange = [name for name in files if not _MEMBER.fullmatch(name)]
     if strange:
-        raise _damaged(path, f"{strange[0]!r} is no file of a saved graph")
-    ids = {name.partition("/")[0] for name in files}
-    if len(files) != len(ids) * len(FILES):
+        raise _damaged(path, f"{strange[0]!r} is no file of a saved graph, of labels or of a kept circuit")
+    folders = [name.partition("/")[0] for name in files]
+    in_graphs = [folder for folder in folders if folder not in OTHER_FOLDERS]
+    if len(in_graphs) != len(set(in_graphs)) * len(FILES):
         raise _damaged(path, "not every graph in it has all of its files")
     return files
 

@@ -6,7 +6,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,10 @@ from tracer.errors import LoginError, QueryError, StoreError, StoreUnreachableEr
 
 T = TypeVar("T")
 SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
+_OTHERS = (
+    "CALL dbms.listConnections() YIELD userAgent WITH userAgent WHERE coalesce(userAgent, '') <> $agent "
+    "RETURN count(*) AS others"
+)
 SHORT = 240  # characters of a server's message that are shown
 ROWS_AT_ONCE = 10  # that the server holds ready where nobody knows how large they are; a thousand cost it its memory
 MAX_RETRY_S = 30  # of a write that met a deadlock with another writer
@@ -97,6 +101,7 @@ class Client:
                 f"bolt://localhost:7687 (or {', '.join(SCHEMES[1:])}). Set THROUGHLINE_NEO4J_URI to one."
             )
         self.connection = connection
+        self._agent = f"throughline/{uuid.uuid4()}"  # by which the server tells our connections from those of others
         with translated(connection):
             self._driver = neo4j.GraphDatabase.driver(
                 connection.uri,
@@ -104,7 +109,7 @@ class Client:
                 notifications_min_severity="OFF",  # else every hint of the planner is logged
                 connection_timeout=10,
                 telemetry_disabled=True,
-                user_agent="throughline",
+                user_agent=self._agent,
             )
             try:
                 with self._session(neo4j.READ_ACCESS) as session:
@@ -191,6 +196,22 @@ class Client:
                     if _lacks_memory(error) or not error.is_retryable() or time.monotonic() > deadline:
                         raise
                     time.sleep(random.uniform(0.05, 0.5))  # at random, so that two writers do not meet again
+
+    @contextmanager
+    def held(self, work: Callable[["Transaction"], T]) -> Iterator[T]:
+        """What `work` returns, in a transaction that keeps its locks until the block ends and is then undone."""
+        session = self._session(neo4j.WRITE_ACCESS)
+        try:
+            with translated(self.connection):
+                done = work(Transaction(session.begin_transaction()))
+            yield done
+        finally:
+            with suppress(neo4j.exceptions.Neo4jError, neo4j.exceptions.DriverError, OSError):  # it may be gone
+                session.close()
+
+    def other_connections(self) -> int:
+        """How many connections to this server are not ours."""
+        return self.read(_OTHERS, {"agent": self._agent}).records[0]["others"]
 
     def run_schema(self, text: str) -> None:
         """Run a schema command, which cannot share a transaction with data."""

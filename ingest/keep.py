@@ -8,9 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ingest.bulk import bring
 from ingest.kept_circuits import bring_circuits, circuit_findings, circuits_in_database_only
+from ingest.labels import label_findings
 from ingest.library import Library
-from ingest.rows import GraphRows, graph_rows
+from ingest.rows import GraphRows, graph_rows, tuples
 from ingest.store import GraphStore
 from ingest.writing import Progress
 from tracer.errors import GraphFormatError, PatternError, StoreError
@@ -142,7 +144,7 @@ def verify(store: GraphStore, library: Library, progress: Progress | None = None
         _add_sums(sums, rows)
         for what in _differences(store, rows):
             yield Finding(graph_id, what)
-    for what in circuit_findings(store, library):
+    for what in (*label_findings(library), *circuit_findings(store, library)):
         yield Finding("", what)
     if progress:
         progress(len(ids), len(ids), "compared")
@@ -155,7 +157,7 @@ def rebuild(
 ) -> Iterator[Finding]:
     """Make the database anew from the library; cut off and run again, it goes on.
 
-    Graphs go and come one by one, each in one transaction, so that readers see every graph whole or not at all.
+    Graphs go one by one, and come so or all at once, so that readers see every graph whole or not at all.
 
     Args:
         drop: Also drop graphs and kept circuits that only the database has.
@@ -187,14 +189,10 @@ def rebuild(
     try:
         if step == "emptying":
             _empty(store, owner, progress)
-        for done, graph_id in enumerate(ids):
-            if progress:
-                progress(done, len(ids), f"loading {graph_id}")
-            _claim(store, owner)
-            try:
-                store.add(library.load(graph_id))
-            except GraphFormatError as error:
-                yield Finding(graph_id, str(error))
+        for graph_id, error in bring(ids, store, library, progress, lambda: _claim(store, owner)):
+            if not isinstance(error, GraphFormatError):
+                raise error
+            yield Finding(graph_id, str(error))
         for what in bring_circuits(store, library):
             yield Finding("", what)
     except BaseException:
@@ -248,7 +246,7 @@ def _differences(store: GraphStore, rows: GraphRows) -> Iterator[str]:
     }
     yield from _compared("nodes", store.stored_nodes(graph_id), nodes)
     ids = [node["node_id"] for _, node in flat]
-    edges = {(ids[source], ids[target]): tuple(values) for source, target, *values in rows.edges}
+    edges = {(ids[source], ids[target]): tuple(values) for source, target, *values in tuples(rows.edges)}
     yield from _compared("edges", store.stored_edges(graph_id), edges)
     yield from _supernode_differences(store, rows, set(ids))
 
@@ -279,7 +277,7 @@ def _add_sums(sums: dict[tuple[str, int, int], list[int]], rows: GraphRows) -> N
     keys = [(rows.graph["source_set"], *entry) for entry in rows.entries]
     for key in keys:
         sums[key][0] += 1
-    for source, _, edges, billionths in rows.flows:
+    for source, _, edges, billionths in tuples(rows.flows):
         total = sums[keys[source]]
         total[1] += 1
         total[2] += edges

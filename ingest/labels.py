@@ -68,7 +68,7 @@ class LabelStore:
         if not self._fs.exists(self._path):
             return []
         names = (str(entry).rstrip("/").rpartition("/")[2] for entry in self._fs.ls(self._path, detail=False))
-        return sorted(unquote(name.removesuffix(".jsonl")) for name in names if name.endswith(".jsonl"))
+        return sorted(source_set_of(name) for name in names if name.endswith(".jsonl"))
 
     def of(self, source_set: str) -> list[Label]:
         """All labels of a dictionary in the order in which they came.
@@ -80,14 +80,7 @@ class LabelStore:
         if not self._fs.exists(place):
             return []
         with self._fs.open(place, "rb") as file:
-            lines = file.read().split(b"\n")  # not splitlines: a label may hold other ends of lines
-        try:
-            return [Label(**json.loads(line)) for line in lines if line]
-        except (ValueError, TypeError) as error:
-            raise GraphFormatError(
-                f"{place}: not labels ({short(str(error))}); expected a JSON object with layer, index, label and kind "
-                "on each line. Correct the line, or move the file away: labels of graphs come back with their ingest."
-            ) from None
+            return labels_of_file(file.read(), place)
 
     def add(self, source_set: str, labels: Iterable[Label]) -> int:
         """Keep these labels, those that are not there yet; returns how many were new.
@@ -131,7 +124,7 @@ class LabelStore:
         return dataclasses.replace(graph, nodes=nodes.assign(label=texts, label_note=notes))
 
     def _place(self, source_set: str) -> str:
-        return f"{self._path}/{quote(source_set, safe='').replace('.', '%2E')}.jsonl"
+        return f"{self._path}/{file_name(source_set)}"
 
     def _write(self, source_set: str, labels: list[Label]) -> None:
         self._fs.makedirs(self._path, exist_ok=True)
@@ -149,6 +142,42 @@ class LabelStore:
             os.makedirs(self._path, exist_ok=True)
         with FileLock(f"{self._path}/.lock") if local else nullcontext():
             yield
+
+
+def label_findings(library: Library) -> Iterator[str]:
+    """Each file of labels that cannot be read."""
+    labels = LabelStore(library)
+    for source_set in labels.source_sets():
+        try:
+            labels.of(source_set)
+        except GraphFormatError as error:
+            yield str(error)
+
+
+def file_name(source_set: str) -> str:
+    """The name of the file with the labels of a dictionary, which has nothing but ASCII and leads nowhere else.
+
+    >>> file_name("gemma/16k"), source_set_of("gemma%2F16k.jsonl")
+    ('gemma%2F16k.jsonl', 'gemma/16k')
+    """
+    return f"{quote(source_set, safe='').replace('.', '%2E')}.jsonl"
+
+
+def source_set_of(name: str) -> str:
+    """The dictionary whose labels a file of this name has."""
+    return unquote(name.removesuffix(".jsonl"))
+
+
+def labels_of_file(content: bytes, place: str) -> list[Label]:
+    """The labels of one file. Raises GraphFormatError, with the name of the place, where they are none."""
+    lines = content.split(b"\n")  # not splitlines: a label may hold other ends of lines
+    try:
+        return [Label(**json.loads(line)) for line in lines if line]
+    except (ValueError, TypeError) as error:
+        raise GraphFormatError(
+            f"{place}: not labels ({short(str(error))}); expected a JSON object with layer, index, label and kind "
+            "on each line. Correct the line, or move the file away: labels of graphs come back with their ingest."
+        ) from None
 
 
 def labels_in(graph: AttributionGraph) -> list[Label]:

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ingest.home import home
 from tracer.errors import GraphFormatError, StoreError
-from tracer.graph import METADATA_FILE, NODES_FILE, AttributionGraph
+from tracer.graph import EDGES_FILE, METADATA_FILE, NODES_FILE, AttributionGraph
 
 MARKS = ("pins", "supernodes")  # what people set in a graph, in its provenance
 
@@ -68,6 +70,14 @@ class Library:
     def with_edges(self, outline: AttributionGraph) -> AttributionGraph:
         """The outline of a kept graph with its edges."""
         return outline.with_edges(self.place(outline.graph_id))
+
+    def n_edges(self, graph_id: str) -> int:
+        """How many edges a kept graph has, from the end of its file alone; 0 where it is damaged."""
+        try:
+            with self._fs.open(f"{self._path}/{graph_id}/{EDGES_FILE}", "rb") as file:
+                return pq.read_metadata(file).num_rows
+        except (OSError, pa.ArrowException):
+            return 0
 
     def ids(self) -> list[str]:
         """The graph_id of every kept graph, sorted."""

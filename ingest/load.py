@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ingest.bulk import WORTH_WAITING, Waiting, bring
 from ingest.grouping import with_own_supernodes
 from ingest.labels import LabelStore, labels_in
 from ingest.library import MARKS, Library
@@ -20,6 +21,7 @@ from tracer.graph import METADATA_FILE, AttributionGraph, read_metadata
 
 Progress = Callable[[int, int, str], None]  # done, total, what
 Place = Path | Source
+Store = GraphStore | Waiting
 FILE_ENDINGS = (*GRAPH_ENDINGS, ".zip")
 
 
@@ -68,10 +70,10 @@ def ingest_paths(
         StoreUnreachableError: The database is gone, so nothing further can be stored.
     """
     found = [place for path in paths for place in graph_places(Path(path))]
-    for done, place in enumerate(found):
-        if progress:
-            progress(done, len(found), f"loading {place.name}")
-        yield _ingest(place, store, library, strict)
+    if store and _size(found) >= WORTH_WAITING and store.connection.folder and store.is_empty():
+        yield from _ingest_first(found, store, library, progress, strict)
+    else:
+        yield from _ingest_each(found, store, library, progress, strict)
     if progress:
         progress(len(found), len(found), "loaded")
 
@@ -93,9 +95,7 @@ def find_graph(name: str, library: Library) -> AttributionGraph:
     return read_graph(path if len(places) != 1 else places[0])
 
 
-def keep_graph(
-    graph: AttributionGraph, store: GraphStore, library: Library
-) -> Literal["ingested", "updated", "unchanged"]:
+def keep_graph(graph: AttributionGraph, store: Store, library: Library) -> Literal["ingested", "updated", "unchanged"]:
     """Put a graph into the library and the store, or take over its labels, pins and names where it is there.
 
     Its labels go to the label store, by whose rule those that are shown are chosen.
@@ -207,7 +207,35 @@ def _merged(graph: AttributionGraph, library: Library) -> AttributionGraph:
     return dataclasses.replace(graph, nodes=graph.nodes.assign(**columns), metadata=about)
 
 
-def _ingest(place: Place, store: GraphStore | None, library: Library, strict: bool) -> IngestReport:
+def _ingest_each(
+    places: list[Place], store: Store | None, library: Library, progress: Progress | None, strict: bool
+) -> Iterator[IngestReport]:
+    for done, place in enumerate(places):
+        if progress:
+            progress(done, len(places), f"loading {place.name}")
+        yield _ingest(place, store, library, strict)
+
+
+def _ingest_first(
+    places: list[Place], store: GraphStore, library: Library, progress: Progress | None, strict: bool
+) -> Iterator[IngestReport]:
+    """All graphs into the library, then all into the empty store; only then what became of each is told."""
+    waiting = Waiting()
+    reports = list(_ingest_each(places, waiting, library, progress, strict))
+    failed = dict(bring(list(waiting.ids), store, library, progress))
+    for report in reports:
+        error = failed.get(report.graph_id)
+        yield IngestReport(report.path, "refused", reason=str(error)) if error else report
+
+
+def _size(places: list[Place]) -> int:
+    """Bytes, as they are on disk."""
+    paths = {place.path if isinstance(place, Source) else place for place in places}
+    files = (file for path in paths for file in (path.iterdir() if path.is_dir() else [path]))
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _ingest(place: Place, store: Store | None, library: Library, strict: bool) -> IngestReport:
     try:
         graph = with_own_supernodes(read_graph(place, strict), library)
         status = keep_graph(graph, store, library) if store else _foreseen(graph, library)

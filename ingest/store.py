@@ -4,8 +4,8 @@ import hashlib
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -15,7 +15,17 @@ from ingest.pieces import Passages
 from ingest.queries import query_named, read_queries
 from ingest.rows import graph_from_rows, graph_rows, node_labels
 from ingest.server import LocalServer
-from ingest.writing import HAS_GRAPH, Added, Progress, add_circuit, add_graph, load, remove_graph, replace_supernodes
+from ingest.writing import (
+    HAS_GRAPH,
+    Added,
+    Progress,
+    add_circuit,
+    add_graph,
+    batches,
+    load,
+    remove_graph,
+    replace_supernodes,
+)
 from tracer.errors import QueryError, StoreError
 from tracer.graph import AttributionGraph
 
@@ -24,6 +34,7 @@ ROOM = 100 << 20  # bytes: two transaction logs of 32 MB and a checkpoint
 ROOM_PER_EDGE = 1 << 10  # bytes, with the log of its transaction; about 500 measured
 COMMIT_MS = 10_000  # a commit of 100,000 edges takes 2 to 4 s on two busy cores
 ONE_TRANSACTION = 80_000  # edges; 200,000 took more than the 640 MB that one transaction may use
+GRAPHS_AT_ONCE = 500  # whose prompts and tokens fit in a statement
 QUERY_TIMEOUT_S = 60.0
 MOST_SIZE = 20_000_000  # characters and numbers in the answer of a query that somebody typed
 
@@ -40,6 +51,9 @@ class GraphStore:
 
     def __init__(self, connection: Connection):
         """Raises StoreError where nobody answers, or a newer version made the database."""
+        self._connect(connection)
+
+    def _connect(self, connection: Connection) -> None:
         self.connection = connection
         self._client = Client(connection)
         try:
@@ -59,6 +73,11 @@ class GraphStore:
     def close(self) -> None:
         """Close the connections; the server goes on."""
         self._client.close()
+
+    def reopen(self, connection: Connection) -> None:
+        """Go on with another connection, as after a restart of the server."""
+        self.close()
+        self._connect(connection)
 
     # -- writing
 
@@ -261,6 +280,45 @@ class GraphStore:
                 f"{free >> 20} MiB are free on the disk of {folder}; expected {needed >> 20} MiB or more for storing a "
                 "graph. Make room there; nothing was changed."
             )
+
+    # -- a first load
+
+    def is_empty(self) -> bool:
+        """Whether nothing is stored, seen or not."""
+        return not self._load("anything")[0]["filled"]
+
+    @contextmanager
+    def held_empty(self) -> Iterator[dict[str, Any]]:
+        """What an empty database says of itself, while no graph can be stored in it.
+
+        Raises:
+            StoreError: Something is stored, or other commands or pages are connected.
+        """
+        with self._client.held(lambda tx: load(tx, "hold_store")[0]) as seen:
+            others = self._client.other_connections()
+            if seen["filled"] or others:
+                what = "it is not empty any more" if seen["filled"] else f"{others} connections of others are open"
+                raise StoreError(
+                    f"the database at {self.connection.uri} is in use ({what}); expected it empty and for this command "
+                    "alone. Close pages and other commands for a faster first load."
+                )
+            yield seen["meta"]
+
+    def complete(
+        self, graphs: list[dict[str, Any]], supernodes: dict[str, list[dict[str, Any]]], meta: dict[str, Any]
+    ) -> None:
+        """Add to imported graphs what the import could not; the database says of itself what another one said.
+
+        Args:
+            graphs: Properties of each.
+            supernodes: graph_id -> supernodes of the graph.
+            meta: As `held_empty` tells it.
+        """
+        for batch in batches(graphs, GRAPHS_AT_ONCE):
+            self._client.write(lambda tx, batch=batch: load(tx, "complete_graphs", rows=batch))
+        for graph_id, rows in supernodes.items():
+            self._client.write(lambda tx, key=graph_id, rows=rows: load(tx, "add_supernodes", graph_id=key, rows=rows))
+        self._client.write(lambda tx: load(tx, "carry_meta", meta=meta))
 
     # -- commits
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeVar
 
 from ingest.bolt import Transaction
 from ingest.queries import query_named
-from ingest.rows import GraphRows
+from ingest.rows import GraphRows, tuples
 
 BATCH = 10_000  # rows a statement; 10 to 20 thousand measured best
 
@@ -32,7 +32,7 @@ def add_graph(tx: Transaction, rows: GraphRows, progress: Progress | None, repla
             element |= {row["node_id"]: row["element"] for row in made}
     elements = [element[node["node_id"]] for nodes in rows.nodes.values() for node in nodes]
     add_features(tx, rows, elements)
-    for at, batch in enumerate(batches(rows.edges)):
+    for at, batch in enumerate(batches(tuples(rows.edges))):
         if progress:
             progress(at * BATCH, len(rows.edges), "storing edges")
         load(tx, "add_edges", elements=elements, rows=batch)
@@ -129,4 +129,4 @@ def batches(rows: list[T], size: int = BATCH) -> list[list[T]]:
 
 def _flows_of_rows(rows: GraphRows, entries: dict[tuple[int, int], str]) -> list[Flow]:
     elements = [entries[entry] for entry in rows.entries]
-    return [(elements[source], elements[target], edges, billionths) for source, target, edges, billionths in rows.flows]
+    return [(elements[source], elements[target], *sums) for source, target, *sums in tuples(rows.flows)]

@@ -12,15 +12,13 @@
 //          influence    float         largest influence of an occurrence, 0 to 1
 // access:  read
 UNWIND $graph_ids AS graph_id
-MATCH (node:Node {graph_id: graph_id})-[:INSTANCE_OF]->(feature) USING INDEX SEEK node:Node(graph_id)
+MATCH (node:Node {graph_id: graph_id})-[:INSTANCE_OF]->(feature:Feature) USING INDEX SEEK node:Node(graph_id)
 WITH feature, collect(DISTINCT graph_id) AS graph_ids, max(node.influence) AS influence
 WHERE size(graph_ids) >= $min_graphs
-WITH feature, graph_ids, influence
-ORDER BY size(graph_ids) DESC, influence DESC, feature.source_set, feature.layer, feature.index
-LIMIT $limit
 UNWIND graph_ids AS graph_id
 WITH feature, influence, graph_id ORDER BY graph_id
 WITH feature, influence, collect(graph_id) AS graph_ids
 RETURN feature.source_set AS source_set, feature.layer AS layer, feature.index AS index, feature.label AS label,
        size(graph_ids) AS graphs, graph_ids, influence
 ORDER BY graphs DESC, influence DESC, source_set, layer, index
+LIMIT $limit

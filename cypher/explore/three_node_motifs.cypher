@@ -1,7 +1,7 @@
 // name:    three_node_motifs
 // purpose: Which three features write into each other, the first into the second and both into the third, in many graphs?
 //          Asked of the aggregate over all graphs, which counts links one by one: the three need not occur together.
-// params:  $min_graphs    integer  default 4; in how many graphs each of the three links has to occur
+// params:  $min_graphs    integer  default 3; in how many graphs each of the three links has to occur
 //          $limit         integer  default 50; how many motifs to return
 // returns: source_set     string   the dictionary
 //          first_layer    integer  of the feature that writes into both others
@@ -17,19 +17,17 @@
 //          through_share  float    mean share of the first link times that of the second, 0 to 1
 //          direct_share   float    mean share of the link from the first to the third, 0 to 1
 // access:  read
-MATCH (first)-[into:FLOWS_TO]->(second), (second)-[out:FLOWS_TO]->(third), (first)-[direct:FLOWS_TO]->(third)
-// joined, because a common feature has thousands of links, nearly all of them in few graphs
-USING INDEX SEEK into:FLOWS_TO(graphs) USING INDEX SEEK out:FLOWS_TO(graphs) USING INDEX SEEK direct:FLOWS_TO(graphs)
-USING JOIN ON second USING JOIN ON first, third
-WHERE into.graphs >= $min_graphs AND out.graphs >= $min_graphs AND direct.graphs >= $min_graphs
-WITH first, second, third, into.mean_share * out.mean_share AS through_share, direct.mean_share AS direct_share,
-     CASE WHEN into.graphs <= out.graphs AND into.graphs <= direct.graphs THEN into.graphs
-          WHEN out.graphs <= direct.graphs THEN out.graphs ELSE direct.graphs END AS graphs
-ORDER BY graphs DESC, through_share DESC
-LIMIT $limit
+MATCH (first)-[direct:FLOWS_TO]->(third)
+USING INDEX SEEK direct:FLOWS_TO(graphs) WHERE direct.graphs >= $min_graphs
+WITH first, direct, third
+MATCH (first)-[into:FLOWS_TO]->(second)-[out:FLOWS_TO]->(third)
+WHERE into.graphs >= $min_graphs AND out.graphs >= $min_graphs
 RETURN first.source_set AS source_set, first.layer AS first_layer, first.index AS first_index,
        first.label AS first_label, second.layer AS second_layer, second.index AS second_index,
        second.label AS second_label, third.layer AS third_layer, third.index AS third_index,
-       third.label AS third_label, graphs, through_share, direct_share
+       third.label AS third_label,
+       reduce(least = direct.graphs, n IN [into.graphs, out.graphs] | CASE WHEN n < least THEN n ELSE least END) AS graphs,
+       into.mean_share * out.mean_share AS through_share, direct.mean_share AS direct_share
 ORDER BY graphs DESC, through_share DESC, source_set, first_layer, first_index, second_layer, second_index, third_layer,
          third_index
+LIMIT $limit

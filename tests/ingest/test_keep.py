@@ -3,14 +3,17 @@
 import json
 import time
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from app.cli import main
 from ingest.archive import MANIFEST, backup, restore
 from ingest.keep import graph_ids, graph_info, kept_graphs, rebuild, remove_graph, verify
+from ingest.labels import Label, LabelStore
 from ingest.library import Library
-from ingest.load import keep_graph
+from ingest.load import keep_graph, relabel
+from ingest.rows import graph_rows
 from ingest.server import LocalServer
 from ingest.store import GraphStore, open_store
 from tests.ingest.made_graphs import make_graph
@@ -195,6 +198,50 @@ def test_an_archive_brings_everything_back(store, library, graphs, tmp_path):
     assert [each.status for each in restore(tmp_path / "all.zip", store, library)] == ["ingested"] * 3
     assert stored_flows(store) == flows and list(verify(store, library)) == []
     assert [each.status for each in restore(tmp_path / "all.zip", store, library)] == ["unchanged"] * 3
+
+
+def test_labels_come_back_with_an_archive_are_shown_and_take_none_away(store, library, graphs, tmp_path):
+    layer, index = graph_rows(graphs[0]).entries[0]
+    ours, theirs = LabelStore(library), LabelStore(other := Library(tmp_path / "other"))
+    ours.add("set", [Label(layer, index, "Texas, of course", "edit", "anna", when="2026-01-02T00:00:00+00:00")])
+    relabel("set", store, library)
+    backup(library, tmp_path / "all.zip")
+    for graph in graphs:
+        remove_graph(graph.graph_id, store, library)
+    later = Label(layer, index, "Texas?", "import", "table", when="2026-03-02T00:00:00+00:00")
+    theirs.add("set", [later])
+    keep_graph(graphs[1], store, other)
+    assert {each.status for each in restore(tmp_path / "all.zip", store, other)} == {"ingested", "left"}
+    told = [{replace(label, when="") for label in some} for some in ([*ours.of("set"), later], theirs.of("set"))]
+    assert told[0] <= told[1]
+    for graph in graphs:
+        nodes = other.load(graph.graph_id).nodes.query(f"layer == {layer} and index == {index}")
+        assert set(nodes["label"]) <= {"Texas, of course"}
+    assert list(verify(store, other)) == []
+
+
+def test_damaged_labels_are_found_and_not_archived(store, library, tmp_path):
+    LabelStore(library).add("set", [Label(0, 0, "Texas", "edit", "anna")])
+    (tmp_path / "library" / "labels" / "set.jsonl").write_bytes(b"half")
+    assert any("not labels" in finding.what for finding in verify(store, library))
+    with pytest.raises(GraphFormatError, match="not labels"):
+        backup(library, tmp_path / "all.zip")
+    assert not (tmp_path / "all.zip").exists()
+
+
+def test_an_archive_of_the_first_version_had_graphs_alone_and_comes_back(store, library, graphs, tmp_path):
+    backup(library, tmp_path / "all.zip")
+
+    def older(files: dict[str, bytes]) -> None:
+        about = json.loads(files[MANIFEST]) | {"version": 1}
+        for name in [name for name in files if name.startswith("labels/")]:
+            del files[name], about["files"][name]
+        files[MANIFEST] = json.dumps(about).encode()
+
+    rewritten(tmp_path / "all.zip", tmp_path / "old.zip", older)
+    fresh = Library(tmp_path / "fresh")
+    assert [each.status for each in restore(tmp_path / "old.zip", store, fresh)] == ["ingested"] * 3
+    assert fresh.ids() == library.ids()
 
 
 def test_labels_that_were_edited_since_stay_unless_they_are_to_be_replaced(store, library, graphs, tmp_path):

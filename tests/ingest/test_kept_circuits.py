@@ -12,6 +12,7 @@ from app.cli import main
 from circuits.kept import Kept, KeptLink, KeptNode, changes
 from ingest import pieces
 from ingest import store as store_module
+from ingest.archive import backup, restore
 from ingest.circuit_runs import run_again, run_pattern, run_set
 from ingest.keep import rebuild, remove_graph, verify
 from ingest.kept_circuits import KeptCircuits, circuit_row, keep_circuit, kept_circuits, named_circuit, remove_circuit
@@ -46,6 +47,18 @@ def kept(store, library) -> Kept:
     kept = run_pattern("Dallas -> Texas -> Austin", store, library, name="capitals", note="a note")
     keep_circuit(kept, store, library)
     return kept
+
+
+def test_a_kept_circuit_comes_back_with_an_archive(store, library, kept, tmp_path):
+    backup(library, tmp_path / "all.zip")
+    remove_circuit(kept.kept_id, store, library)
+    list(restore(tmp_path / "all.zip", store, library))
+    assert KeptCircuits(library).load(kept.kept_id) == kept and list(verify(store, library)) == []
+    keep_circuit(replace(kept, note="edited since"), store, library)
+    list(restore(tmp_path / "all.zip", store, library))
+    assert KeptCircuits(library).load(kept.kept_id).note == "edited since"
+    list(restore(tmp_path / "all.zip", store, library, replace=True))
+    assert KeptCircuits(library).load(kept.kept_id) == kept
 
 
 def graphs_of(store: GraphStore, kept: Kept) -> dict[str, dict]:
