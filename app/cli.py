@@ -127,7 +127,7 @@ def trace(
     folders = [single] if single else graph_folders(prompts, model, transcoders, settings, out or Path("graphs"))
     with progress_bar() as progress, log_on_stderr("tracer") if settings.verbose else nullcontext():
         failed = trace_prompts(
-            prompts, folders, model, transcoders, settings, progress, say=_say, resume=single is None
+            prompts, folders, model, transcoders, settings, progress, say=_say, resume=single is None, note=_note
         )  # fmt: skip
     if failed:
         raise PromptError(f"{failed} of {len(prompts)} prompts could not be traced; the reasons stand above.")
@@ -419,6 +419,10 @@ def reset(*, yes: bool = False) -> None:
         return _say("Nothing was deleted.")
     LocalServer().reset()
     _say("The local database is empty. `throughline rebuild` fills it again from the library of graph files.")
+
+
+def _note(text: str) -> None:
+    notes.print(text, markup=False, soft_wrap=True)
 
 
 def _store(progress: Any) -> Any:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.terminal import ProgressCallback
 from tracer.config import TraceConfig
@@ -12,6 +13,10 @@ from tracer.errors import CircuitError, GraphFormatError, PromptError
 from tracer.graph import METADATA_FILE, read_metadata
 from tracer.provenance import same_files
 from tracer.schema import slug_of
+
+if TYPE_CHECKING:
+    from tracer.estimate import Estimate
+    from tracer.replacement import ReplacementModel
 
 SAME_RESULT = ("verbose", "device")  # settings that do not ask for another graph
 
@@ -80,12 +85,14 @@ def trace_prompts(
     progress: ProgressCallback,
     say: Callable[[str], None],
     resume: bool = True,
+    note: Callable[[str], None] = lambda text: None,
 ) -> int:
     """Trace each prompt and save its graph into its folder; returns how many could not be traced.
 
     Args:
         folders: As `graph_folders` names them, or any.
         resume: A graph that stands in its folder is kept where model and dictionary have not changed since.
+        note: Told, before the work on each prompt begins, what it will take.
 
     Raises:
         CircuitError: The model cannot be loaded, or the only prompt cannot be traced.
@@ -102,12 +109,16 @@ def trace_prompts(
         return 0
     import tracer
 
+    progress(0, 1, "loading the model")
     replacement = tracer.load(model, transcoders, device=config.device, dtype=config.dtype)
+    progress(1, 1, "loading the model")
     failed = 0
     for done, (prompt, folder) in enumerate(todo):
         progress(done, len(todo), "tracing prompts")
         read = prompt.token_ids or prompt.text
         try:
+            cost = tracer.expected_cost(read, replacement, config)
+            note(f"{prompt.slug or _ids_text(prompt)}: {_told(cost, replacement)}")
             graph = tracer.attribute(
                 read, replacement, config, slug=prompt.slug, roles=prompt.roles, progress=progress
             )  # fmt: skip
@@ -121,6 +132,14 @@ def trace_prompts(
         say(f"{folder}: {len(graph.nodes)} nodes, {len(graph.edges)} edges, graph_id {graph.graph_id}")
     progress(len(todo), len(todo), "tracing prompts")
     return failed
+
+
+def _told(cost: "Estimate", model: "ReplacementModel") -> str:
+    """An estimate for people."""
+    from tracer.estimate import flop_per_s
+
+    seconds = cost.seconds(flop_per_s(model.adapter.device, model.adapter.dtype))
+    return f"about {seconds:.2g} s of matrix products and {cost.memory_bytes / 1e9:.2g} GB beside the model"
 
 
 def _is_current(folder: Path, model: str, transcoders: str) -> bool:

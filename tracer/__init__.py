@@ -13,15 +13,16 @@ Dimension key (tensor names end in these letters, one per axis):
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tracer.attribution import attribute
+    from tracer.attribution import attribute, expected_cost
     from tracer.config import TraceConfig
     from tracer.graph import AttributionGraph
     from tracer.loading import load
 
-__all__ = ["AttributionGraph", "TraceConfig", "attribute", "load"]
+__all__ = ["AttributionGraph", "TraceConfig", "attribute", "expected_cost", "load"]
 
 _HOME = {
     "attribute": "tracer.attribution",
+    "expected_cost": "tracer.attribution",
     "load": "tracer.loading",
     "TraceConfig": "tracer.config",
     "AttributionGraph": "tracer.graph",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tracer.config import COST_SETTINGS, TARGET_SETTINGS, TraceConfig
 from tracer.errors import UnsupportedModelError
-from tracer.estimate import check_fits, sizes_of
+from tracer.estimate import Estimate, check_fits, sizes_of
 from tracer.graph import AttributionGraph, GraphMetadata, weights_of
 from tracer.influence import prune
 from tracer.labels import Labels
@@ -84,10 +84,8 @@ def attribute(
         token_P = torch.cat([token_P, token_P.new_tensor(answer[:-1])])
 
     with memory_told(work := Work(model.adapter.device, config.batch_size)):
-        sizes = sizes_of(model.adapter, model.transcoders, len(token_P), config)
-        needed = check_fits(sizes, free_bytes(model.adapter.device))
-        if config.verbose:
-            log.info("about %.1f GB and %.2g GFLOP", needed.memory_bytes / 1e9, needed.flop / 1e9)
+        sizes = sizes_of(model.adapter, model.transcoders, len(token_P), config, len(token_P) - asked.position)
+        check_fits(sizes, free_bytes(model.adapter.device))
         local = model.linearise(token_P, config.keep_first_position, progress, logits_from=asked.position)
         targets = find(asked, model.adapter, local, config)
         ledger = ledger_of(local) if config.bias_nodes else None
@@ -129,6 +127,22 @@ def attribute(
         provenance=_provenance(model, inputs, config, len(local.features), watch),
     )
     return AttributionGraph.build(nodes, source, target, effect, about, pruning.kept_E, size_N)
+
+
+def expected_cost(prompt: Prompt, model: ReplacementModel, config: TraceConfig | None = None) -> Estimate:
+    """What `attribute` will take on this prompt, by the formula in `tracer.estimate`; nothing is computed.
+
+    Raises:
+        PromptError: The prompt or a target cannot be traced.
+        SettingError: The memory does not suffice.
+    """
+    config, adapter = config or TraceConfig(), model.adapter
+    token_P = encode_prompt(prompt, adapter, chat=config.chat)
+    answer = encode_answer(config.answer, token_P, adapter) if config.answer else []
+    asked = ask(config, adapter, model.transcoders, token_P, answer, None)
+    n_tokens = len(token_P) + len(answer[:-1])
+    sizes = sizes_of(adapter, model.transcoders, n_tokens, config, n_tokens - asked.position)
+    return check_fits(sizes, free_bytes(adapter.device))
 
 
 def _nodes(

@@ -6,7 +6,8 @@ heads of E dimensions, a dictionary of F features a layer, numbers of b bytes:
     one hop       hop(n)  = 2 n D (H + K) E + 2 n^2 H E      output and value products, pattern product, n positions
     rows          T ((L / 2) hop(N / 2) + 2 D A / 4)         half the layers and half the positions lie below a row
     forward       2 N (weights) + 4 N L F D                  the model once, and the encoders
-    memory        b (L H N^2 + 9 L N D + N V + 3 N F)        patterns, streams, logits, one encoder's values
+    memory        b (L H N^2 + 9 L N D + R V + 3 M F)        patterns, streams, logits of R positions, one encoder's
+                                                             values at M = min(N, replacement.ENCODED) positions
                   + b D min(A, L F) (1 + writes)             encoder and decoder rows; a CLT writes to (L + 1) / 2
                   + 100 A (writes)                           what is known of each feature, and of what it writes where
                   + rows under way + edges                   both have a limit of their own: effects.BATCH_BYTES and
@@ -16,17 +17,23 @@ Rows of the outputs and biases are few and not counted. Weights that are loaded 
 `python -m bench.tracer --scaling` compares this with measurements.
 """
 
+import time
 from dataclasses import dataclass, replace
+from functools import cache
+
+import torch
 
 from tracer.adapter import Adapter
 from tracer.config import TraceConfig
 from tracer.effects import BATCH_BYTES, WRITE_BYTES
 from tracer.errors import SettingError
+from tracer.replacement import ENCODED
 from tracer.rows import EDGE_BYTES
 from tracer.transcoders import TranscoderSet
 
 ACTIVE = 40  # features a layer and token, where it is not known yet: what published dictionaries have, more or less
 FEW_EDGES = 5_000  # into one node: still most of the sizes of all effects
+PRODUCT = 1024  # rows of the matrices by which the machine is timed
 ALLOCATOR = 1.15  # memory that is taken over what is used
 
 
@@ -55,6 +62,8 @@ class Sizes:
     number_bytes: int = 4
     active: float = ACTIVE
     """Active features by layer and token."""
+    n_read: int = 1
+    """Positions whose logits are kept: from the first that is explained."""
 
     @property
     def n_active(self) -> int:
@@ -91,7 +100,8 @@ def estimate(sizes: Sizes) -> Estimate:
     flop += 2 * n * s.n_weights + 4 * n * s.n_layers * s.n_features * s.d_model
     writes = (s.n_layers + 1) / 2 if s.cross_layer else 1
     n_sources = active + (s.n_layers + 1) * n
-    numbers = s.n_layers * s.n_heads * n**2 + 9 * s.n_layers * n * s.d_model + n * s.d_vocab + 3 * n * s.n_features
+    numbers = s.n_layers * s.n_heads * n**2 + 9 * s.n_layers * n * s.d_model + s.n_read * s.d_vocab
+    numbers += 3 * min(n, ENCODED) * s.n_features
     numbers += s.d_model * min(active, s.n_layers * s.n_features) * (1 + writes)
     row = s.number_bytes * (n * (2 * s.d_model + 3 * s.n_heads * s.d_head + s.n_kv_heads * s.d_head))
     under_way = min(BATCH_BYTES, s.batch_size * row) + min(WRITE_BYTES, s.number_bytes * s.d_model * active * writes)
@@ -102,8 +112,22 @@ def estimate(sizes: Sizes) -> Estimate:
     return Estimate(flop, ALLOCATOR * memory)
 
 
-def sizes_of(adapter: Adapter, transcoders: TranscoderSet, n_tokens: int, config: TraceConfig) -> Sizes:
-    """The sizes of one trace."""
+@cache
+def flop_per_s(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating point operations a second of a matrix product here, the best of three."""
+    square_DD = torch.ones(PRODUCT, PRODUCT, device=device, dtype=dtype)
+    best_s = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        (square_DD @ square_DD)[0, 0].item()  # waits for a GPU
+        best_s = min(best_s, time.perf_counter() - began)
+    return 2 * PRODUCT**3 / best_s
+
+
+def sizes_of(
+    adapter: Adapter, transcoders: TranscoderSet, n_tokens: int, config: TraceConfig, n_read: int = 1
+) -> Sizes:
+    """The sizes of one trace, of which the logits of `n_read` positions are needed."""
     return Sizes(
         n_layers=adapter.n_layers,
         d_model=adapter.d_model,
@@ -120,6 +144,7 @@ def sizes_of(adapter: Adapter, transcoders: TranscoderSet, n_tokens: int, config
         max_edges_per_node=config.max_edges_per_node,
         on_disk=config.offload == "disk",
         number_bytes=adapter.dtype.itemsize,
+        n_read=n_read,
     )
 
 

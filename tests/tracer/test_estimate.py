@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import tracer
 from tests.tracer.small import D_MODEL, N_FEATURES, N_LAYERS, N_VOCAB, Dictionary, write_dictionary, write_model
 from tracer.errors import SettingError
-from tracer.estimate import Sizes, check_fits, estimate, sizes_of
+from tracer.estimate import ALLOCATOR, Sizes, check_fits, estimate, sizes_of
 
 GEMMA = Sizes(26, 2304, 8, 4, 256, 256_000, 2_600_000_000, 16_384, False, n_tokens=100, n_traced=7500)
 
@@ -59,3 +59,18 @@ def test_sizes_are_those_of_model_and_dictionary(tmp_path):
         12,
     )
     assert (sizes.d_vocab, sizes.n_features, sizes.cross_layer, sizes.number_bytes) == (N_VOCAB, N_FEATURES, True, 8)
+
+
+def test_the_cost_of_a_prompt_is_told_without_running_the_model(tmp_path, monkeypatch):
+    folders = write_model(tmp_path / "m", "llama"), write_dictionary(tmp_path / "plt", Dictionary())
+    model = tracer.load(*folders)
+    monkeypatch.setattr(model.adapter, "observe", None)
+    short, long = (tracer.expected_cost([1, 2, 3] * n, model) for n in (1, 2))
+    assert 0 < short.memory_bytes < long.memory_bytes
+    assert 0 < short.flop < long.flop
+
+
+def test_only_logits_of_positions_that_are_explained_take_memory():
+    long = replace(GEMMA, n_tokens=6000)
+    more = estimate(replace(long, n_read=6000)).memory_bytes - estimate(long).memory_bytes
+    assert more == pytest.approx(ALLOCATOR * 4 * 5999 * GEMMA.d_vocab)
