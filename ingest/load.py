@@ -1,6 +1,7 @@
 """Graphs from folders and files into the library and the database, one report for each."""
 
 import dataclasses
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 
 from ingest.bulk import WORTH_WAITING, Waiting, bring
 from ingest.grouping import with_own_supernodes
+from ingest.kept_circuits import bring_circuits
 from ingest.labels import LabelStore, labels_in
 from ingest.library import MARKS, Library
 from ingest.readers import read_graph_file
@@ -23,6 +25,8 @@ Progress = Callable[[int, int, str], None]  # done, total, what
 Place = Path | Source
 Store = GraphStore | Waiting
 FILE_ENDINGS = (*GRAPH_ENDINGS, ".zip")
+
+log = logging.getLogger("ingest")
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,8 @@ def _ingest_first(
     waiting = Waiting()
     reports = list(_ingest_each(places, waiting, library, progress, strict))
     failed = dict(bring(list(waiting.ids), store, library, progress))
+    for what in bring_circuits(store, library):
+        log.warning("%s", what)
     for report in reports:
         error = failed.get(report.graph_id)
         yield IngestReport(report.path, "refused", reason=str(error)) if error else report
