@@ -20,7 +20,15 @@ PATTERN = "{city} -> {state} -> {answer}"
 
 
 @pytest.fixture(scope="module")
-def graphs(empty_store):
+def own_library(tmp_path_factory):
+    """A library in which no other test has edited labels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("THROUGHLINE_LIBRARY", str(tmp_path_factory.mktemp("library")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def graphs(empty_store, own_library):
     """Three graphs in library and database."""
     made = [capital_graph(*place) for place in PLACES]
     for graph in made:

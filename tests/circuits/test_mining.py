@@ -185,7 +185,7 @@ def test_graphs_are_mined_by_feature_by_label_and_by_supernode():
     nodes = [(FEATURE, 1, "Texas"), (TOKEN, -1, " Dallas"), (LOGIT, 4, " Austin")]
     graphs = [make_graph(nodes, {(1, 0): effect, (0, 2): 1.0}, str(effect)) for effect in (1.0, 2.0)]
     for graph in graphs:
-        graph.metadata.provenance["supernodes"] = [["the South", "1_0_0"]]
+        graph.metadata.provenance["supernodes"] = [{"label": "the South", "members": ["1_0_0"]}]
     middle = {by: mine(link_tables(graphs, by), PLAIN)[0].names[1] for by in ("feature", "label", "supernode")}
     assert middle == {"feature": "1/0", "label": "Texas", "supernode": "the South"}
 
