@@ -125,7 +125,7 @@ def circuits_in_set(pattern: str, name: str, sign: str, needed: float, align: An
 
     Returns 130 where Ctrl-C ended it: what was found until then is printed, and that it is partial.
     """
-    from circuits.chance import against_chance, q_values
+    from circuits.chance import against_chance, chance_rows
     from circuits.promptset import Found, Member, find_in_set, summarise
     from ingest.sets import find_set
     from ingest.store import open_store
@@ -143,8 +143,7 @@ def circuits_in_set(pattern: str, name: str, sign: str, needed: float, align: An
             progress(0, 1, "comparing with chance")
             chances = against_chance(pattern, chosen, sign)
             progress(1, 1, "comparing with chance")
-        q_of = q_values([each.p for each in chances])
-        nulls = [asdict(each) | {"q": q} for each, q in zip(chances, q_of, strict=True)]
+        nulls = chance_rows(chances)
     except KeyboardInterrupt:
         seen = f"{len(found)} of {len(prompts.rows)} prompts were searched"
         partial = f"Partial: {seen}, and nothing was compared with chance."

@@ -11,7 +11,8 @@ chance a. `by_template` asks the converse: whether flow depends on the wording w
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.stats import false_discovery_control
@@ -221,6 +222,12 @@ def q_values(p_values: Sequence[float]) -> list[float]:
     [0.03, 0.04, 0.04]
     """
     return false_discovery_control(p_values).tolist() if len(p_values) else []
+
+
+def chance_rows(chances: Sequence[Chance]) -> list[dict[str, Any]]:
+    """As plain data, each with its q among all of them."""
+    q_of = q_values([each.p for each in chances])
+    return [asdict(each) | {"q": q} for each, q in zip(chances, q_of, strict=True)]
 
 
 _TIE = 1e-9  # relative: sums of the same numbers in another order are not a difference

@@ -1,10 +1,9 @@
 """A pattern run so that its result can be kept: on stored graphs or on a prompt set, and run again later."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
-from circuits.chance import against_chance, q_values
+from circuits.chance import against_chance, chance_rows
 from circuits.kept import Kept, found_in, keep
 from circuits.pattern import Roles, parse_pattern
 from circuits.promptset import Align, Found, Member, PromptRow, bind, find_in_set, summarise
@@ -93,9 +92,7 @@ def run_set(
     """
     members = list(chosen)
     found = list(find_in_set(pattern_text, members, sign, needed, align))
-    chances = against_chance(pattern_text, members, sign)
-    q_of = q_values([each.p for each in chances])
-    nulls = [asdict(each) | {"q": q} for each, q in zip(chances, q_of, strict=True)]
+    nulls = chance_rows(against_chance(pattern_text, members, sign))
     counted = (member for member, each in zip(members, found, strict=True) if each.is_found)
     circuits = [find_circuit(bind(pattern_text, member.row), member.graph, k or 1, sign) for member in counted]
     method: dict[str, Any] = {"set": set_name, "k": k, "sign": sign, "needed": needed, "align": align}
