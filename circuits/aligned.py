@@ -9,7 +9,7 @@ Tokens and outputs go by their text everywhere, errors by their layer.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -22,6 +22,7 @@ from tracer.schema import NodeKind
 
 By = Literal["feature", "label", "position", "position-from-end", "supernode"]
 
+FEATURE = str(NodeKind.FEATURE)  # a plain text is compared in a tenth of the time
 LINK_COLUMNS = ("graph_id", "source", "target", "share", "signed", "source_layer", "target_layer")
 
 
@@ -30,47 +31,60 @@ def names_of(graph: AttributionGraph, by: By = "feature") -> np.ndarray:
     if by not in get_args(By):
         raise SettingError(f"nodes cannot be aligned by {by!r}; expected one of {', '.join(get_args(By))}. Use one.")
     nodes = graph.nodes
-    kind_N, label_N = nodes["kind"].to_numpy(object), nodes["label"].to_numpy(object)
-    columns = (nodes[name].to_numpy() for name in ("layer", "index", "position"))
-    member_of = _member_of(graph) if by == "supernode" else {}
-    n_tokens = len(graph.metadata.tokens)
-    names = np.full(len(nodes), "", object)
-    for row, (layer, index, position) in enumerate(zip(*columns, strict=True)):
-        match kind_N[row]:
-            case NodeKind.TOKEN:
-                names[row] = f"token {label_N[row].strip()}"
-            case NodeKind.LOGIT:
-                names[row] = f"output {label_N[row].strip()}"
-            case NodeKind.ERROR:
-                names[row] = f"error L{layer}"
-            case NodeKind.FEATURE if by == "label":
-                names[row] = " ".join(label_N[row].split())
-            case NodeKind.FEATURE if by == "supernode":
-                names[row] = member_of.get(str(nodes["node_id"].iat[row]), "")
-            case NodeKind.FEATURE:
-                names[row] = f"{layer}/{index}"
-            case _:
-                names[row] = label_N[row] or "bias"
-        if by == "position" and position >= 0:
-            names[row] += f"@{position}"
-        elif by == "position-from-end" and position >= 0:
-            names[row] += f"@{position - n_tokens}"
-    return names
+    kinds, labels, layers, indices = (nodes[name].tolist() for name in ("kind", "label", "layer", "index"))
+    if by == "label":
+        of_feature = [" ".join(label.split()) for label in labels]
+    elif by == "supernode":
+        member_of = _member_of(graph)
+        of_feature = [member_of.get(node_id, "") for node_id in nodes["node_id"].tolist()]
+    else:
+        of_feature = [f"{layer}/{index}" for layer, index in zip(layers, indices, strict=True)]
+    names = [
+        own if kind == FEATURE else _name_of_other(kind, label, layer)
+        for kind, own, label, layer in zip(kinds, of_feature, labels, layers, strict=True)
+    ]
+    if by in ("position", "position-from-end"):
+        end = len(graph.metadata.tokens) if by == "position-from-end" else 0
+        positions = nodes["position"].tolist()
+        names = [
+            f"{name}@{position - end}" if position >= 0 else name
+            for name, position in zip(names, positions, strict=True)
+        ]
+    return np.array(names, object)
+
+
+def _name_of_other(kind: str, label: str, layer: int) -> str:
+    """What is no feature goes by its text or its layer."""
+    match kind:
+        case NodeKind.TOKEN:
+            return f"token {label.strip()}"
+        case NodeKind.LOGIT:
+            return f"output {label.strip()}"
+        case NodeKind.ERROR:
+            return f"error L{layer}"
+        case _:
+            return label or "bias"
 
 
 def influence_of(
     graph: AttributionGraph, by: By = "feature", kinds: Sequence[NodeKind] = tuple(NodeKind)
 ) -> tuple[np.ndarray, np.ndarray]:
     """(every name of these kinds of nodes, the influence of its nodes together)."""
-    names_N = names_of(graph, by)
-    used_N = (names_N != "") & graph.nodes["kind"].isin([str(kind) for kind in kinds]).to_numpy()
+    return influence_by_name(graph, names_of(graph, by), kinds)
+
+
+def influence_by_name(
+    graph: AttributionGraph, names_N: np.ndarray, kinds: Sequence[NodeKind]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same under these names of the nodes."""
+    used_N = _used(graph, names_N, kinds)
     code, names = pd.factorize(names_N[used_N])
     return np.asarray(names), np.bincount(code, graph.nodes["influence"].to_numpy(np.float64)[used_N], len(names))
 
 
 @dataclass(frozen=True, eq=False)
 class Links:
-    """The links between the names of one graph, one entry a pair."""
+    """The links between the names of one graph."""
 
     names: np.ndarray
     """(M,) every name once."""
@@ -86,26 +100,38 @@ class Links:
     signed: np.ndarray
     """(L,) the same with the sign of each effect."""
 
+    def merged(self) -> "Links":
+        """One entry a pair of names, where there may be one an edge."""
+        n = max(len(self.names), 1)
+        pair, row = np.unique(self.source * n + self.target, return_inverse=True)
+        a, b = np.divmod(pair, n)
+        share, signed = (np.bincount(row, each, len(pair)) for each in (self.share, self.signed))
+        return replace(self, source=a, target=b, share=share, signed=signed)
+
 
 def links_of(graph: AttributionGraph, by: By = "feature", kinds: Sequence[NodeKind] = tuple(NodeKind)) -> Links:
-    """The links between the names of a graph, of these kinds of nodes."""
+    """The links between the names of a graph, of these kinds of nodes, one entry a pair."""
+    return edges_by_name(graph, names_of(graph, by), kinds).merged()
+
+
+def edges_by_name(graph: AttributionGraph, names_N: np.ndarray, kinds: Sequence[NodeKind]) -> Links:
+    """The edges between nodes of these kinds under these names of the nodes, one entry an edge."""
     nodes, edges = graph.nodes, graph.edges
-    names_N = names_of(graph, by)
-    used_N = (names_N != "") & nodes["kind"].isin([str(kind) for kind in kinds]).to_numpy()
+    used_N = _used(graph, names_N, kinds)
     code_N, names = pd.factorize(names_N)
     n = len(names)
     weight_N = nodes["influence"].to_numpy(np.float64) + 1e-12  # those of no influence count alike among themselves
     weight_N = weight_N / np.bincount(code_N, np.where(used_N, weight_N, 0.0), n)[code_N].clip(1e-30)
     chosen = np.flatnonzero(used_N[edges.source] & used_N[edges.target])
     source, target = edges.source[chosen], edges.target[chosen]
-    pair, row = np.unique(code_N[source] * n + code_N[target], return_inverse=True)
     share = edges.share[chosen] * weight_N[target]
-    a, b = np.divmod(pair, max(n, 1))
     layer = np.bincount(code_N, nodes["layer"].to_numpy(np.float64), n) / np.bincount(code_N, minlength=n).clip(1)
     signed = share * np.sign(edges.effect[chosen])
-    return Links(
-        np.asarray(names), layer, a, b, np.bincount(row, share, len(pair)), np.bincount(row, signed, len(pair))
-    )
+    return Links(np.asarray(names), layer, code_N[source], code_N[target], share, signed)
+
+
+def _used(graph: AttributionGraph, names_N: np.ndarray, kinds: Sequence[NodeKind]) -> np.ndarray:
+    return (names_N != "") & graph.nodes["kind"].isin([str(kind) for kind in kinds]).to_numpy()
 
 
 def link_table(

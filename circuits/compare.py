@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from circuits.aligned import By, Links, check_aligned, influence_of, links_of
+from circuits.aligned import By, Links, check_aligned, edges_by_name, influence_by_name, names_of
 from circuits.mining import MiningConfig, Table, strongest
 from tracer.errors import GraphFormatError
 from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
 
 ONLY_A, ONLY_B, STRONGER_IN_A, STRONGER_IN_B, ALIKE = "only A", "only B", "stronger in A", "stronger in B", "alike"
+PLACES = (ONLY_A, ONLY_B, STRONGER_IN_A, STRONGER_IN_B, ALIKE)
+TEXT = pd.Series(["a"]).dtype  # what pandas takes texts for: it differs between versions
 KINDS = (NodeKind.FEATURE, NodeKind.TOKEN, NodeKind.LOGIT)  # what a model says, not what a dictionary misses
 ALIKE_WITHIN = 1.5  # strengths whose ratio is below this count as alike
 OTHER_PAIRS, BY_CHANCE = "other pairs", "groups by chance"
@@ -64,9 +66,8 @@ class Comparison:
     def counts(self) -> dict[str, dict[str, int]]:
         """How many nodes, links and circuits are where."""
         tables = {"nodes": self.nodes, "links": self.links, "circuits": self.circuits}
-        places = (ONLY_A, ONLY_B, STRONGER_IN_A, STRONGER_IN_B, ALIKE)
         return {
-            name: {place: int((table["where"].to_numpy() == place).sum()) for place in places}
+            name: {place: int((table["where"].to_numpy() == place).sum()) for place in PLACES}
             for name, table in tables.items()
         }
 
@@ -105,8 +106,9 @@ def compare(
     """
     _check_sides(a, b, among, by)
     every = [*a, *b, *among]
-    nodes = _Aligned.of_nodes([influence_of(graph, by, KINDS) for graph in every])
-    links = _Aligned.of_links([links_of(graph, by, KINDS) for graph in every])
+    named = [(graph, names_of(graph, by)) for graph in every]
+    nodes = _Aligned.of_nodes([influence_by_name(*each, KINDS) for each in named])
+    links = _Aligned.of_links([edges_by_name(*each, KINDS) for each in named])
     sides = len(a), len(b)
     similarity = {
         name: _similarity(each.strength_GT, *sides, draws, seed) for name, each in (("nodes", nodes), ("links", links))
@@ -157,29 +159,30 @@ class _Aligned:
             for ends in ([links.source for links in graphs], [links.target for links in graphs])
         )
         pair, thing = np.unique(source * len(names) + target, return_inverse=True)
-        strength = np.zeros((len(graphs), len(pair)))
         graph = np.repeat(np.arange(len(graphs)), [len(links.source) for links in graphs])
-        strength[graph, thing] = np.concatenate([links.share for links in graphs])
+        place, share = graph * len(pair) + thing, np.concatenate([links.share for links in graphs])
+        strength = np.bincount(place, share, len(graphs) * len(pair)).reshape(len(graphs), -1)
         return cls(np.asarray(names), np.divmod(pair, max(len(names), 1)), strength)
 
 
 def _side_by_side(aligned: _Aligned, n_a: int, n_b: int) -> pd.DataFrame:
     a, b = aligned.strength_GT[:n_a].mean(axis=0), aligned.strength_GT[n_a : n_a + n_b].mean(axis=0)
     there = np.flatnonzero((a > 0) | (b > 0))
-    ends = [aligned.names[end[there]] for end in aligned.ends]
-    titles = ["name"] if len(ends) == 1 else ["source", "target"]
-    return _table(dict(zip(titles, ends, strict=True)), a[there], b[there])
+    titles = ["name"] if len(aligned.ends) == 1 else ["source", "target"]
+    ends = {title: end[there] for title, end in zip(titles, aligned.ends, strict=True)}
+    return _table(aligned.names, ends, a[there], b[there])
 
 
-def _table(things: dict[str, np.ndarray], a: np.ndarray, b: np.ndarray) -> pd.DataFrame:
-    where = np.select(
-        [b == 0, a == 0, a > ALIKE_WITHIN * b, b > ALIKE_WITHIN * a],
-        [ONLY_A, ONLY_B, STRONGER_IN_A, STRONGER_IN_B],
-        ALIKE,
-    )
-    order = np.argsort(-np.abs(b - a), kind="stable")
-    strengths = {"a": a, "b": b, "change": b - a, "where": where}
-    return pd.DataFrame({name: column[order] for name, column in (things | strengths).items()})
+def _table(names: np.ndarray, things: dict[str, np.ndarray], a: np.ndarray, b: np.ndarray) -> pd.DataFrame:
+    """The largest changes first; `things` are places in `names`."""
+    where = np.where(a > ALIKE_WITHIN * b, 2, np.where(b > ALIKE_WITHIN * a, 3, 4))
+    where[b == 0], where[a == 0] = 0, 1
+    order = np.argsort(-np.abs(b - a))
+    # texts are taken by place: to make them of Python's anew takes ten times as long as all the rest
+    called, place = pd.Series(names, dtype=TEXT).array, pd.Series(PLACES, dtype=TEXT).array
+    columns = {title: called.take(code[order]) for title, code in things.items()}
+    columns |= {"a": a[order], "b": b[order], "change": (b - a)[order], "where": place.take(where[order])}
+    return pd.DataFrame(columns)
 
 
 def _similarity(strength_GT: np.ndarray, n_a: int, n_b: int, draws: int, seed: int) -> Similarity:
@@ -207,12 +210,12 @@ def _circuits(links: _Aligned, n_a: int, n_b: int, limit: int) -> pd.DataFrame:
     if limit:
         source, target = links.ends
         mean_ST = np.stack([links.strength_GT[:n_a].mean(axis=0), links.strength_GT[n_a : n_a + n_b].mean(axis=0)])
-        side, thing = np.nonzero(mean_ST)
-        table = Table.of_codes(["a", "b"], links.names, side, source[thing], target[thing], mean_ST[side, thing])
+        table = Table.of_pairs(["a", "b"], links.names, source, target, mean_ST.T.astype(np.float32))
         found = strongest(table, MiningConfig(limit=limit, beam=BEAM, dealt=0), least=1)
         paths = {circuit.names: (float(circuit.strength[0]), float(circuit.strength[1])) for circuit in found}
     a, b = np.array(list(paths.values())).reshape(-1, 2).T
-    return _table({"circuit": np.array([" -> ".join(path) for path in paths], object)}, a, b)
+    names = np.array([" -> ".join(path) for path in paths], object)
+    return _table(names, {"circuit": np.arange(len(paths))}, a, b)
 
 
 def _check_sides(

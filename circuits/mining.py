@@ -234,22 +234,28 @@ class Table:
         pair, row = np.unique(source * len(names) + target, return_inverse=True)
         place = row * len(graphs) + graph
         share_LG = np.bincount(place, share, len(pair) * len(graphs)).astype(np.float32).reshape(-1, len(graphs))
-        a, b = np.divmod(pair, max(len(names), 1))
-        return cls(graphs, names, a, b, share_LG, np.searchsorted(a, np.arange(len(names) + 1)))
+        return cls.of_pairs(graphs, names, *np.divmod(pair, max(len(names), 1)), share_LG)
+
+    @classmethod
+    def of_pairs(
+        cls, graphs: list[str], names: np.ndarray, source: np.ndarray, target: np.ndarray, share_LG: np.ndarray
+    ) -> "Table":
+        """The table of links each of which stands once, by source, then by target."""
+        start = np.searchsorted(source, np.arange(len(names) + 1))
+        return cls(graphs, names, source, target, np.ascontiguousarray(share_LG), start)
 
 
 def strongest(table: Table, config: MiningConfig, least: int | None = None) -> list[Mined]:
     """The strongest circuits of each size that at least so many graphs have, by default as the settings say."""
     least = least or max(2, int(np.ceil(config.min_support * len(table.graphs))))
-    strong = (table.share >= config.min_strength).sum(axis=1) >= least
+    strong = _support(table.share, config.min_strength) >= least
     path, strength = np.stack([table.source[strong], table.target[strong]], axis=1), table.share[strong]
-    useful = np.flatnonzero(strong)
+    best, useful = _largest(strength, config.beam), np.flatnonzero(strong)
+    path, strength = path[best], strength[best]
     found: list[Mined] = []
     for size in range(2, config.max_size + 1):
         if size > 2:
-            path, strength = _grown(table, useful, path, strength, least, config.min_strength)
-        order = np.argsort(-strength.mean(axis=1), kind="stable")[: config.beam]
-        path, strength = path[order], strength[order]
+            path, strength = _grown(table, useful, path, strength, least, config)
         if size >= config.min_size:
             top = range(min(config.limit, len(path)))
             found += [_mined(table, path[place], strength[place], config.min_strength) for place in top]
@@ -257,22 +263,43 @@ def strongest(table: Table, config: MiningConfig, least: int | None = None) -> l
 
 
 def _grown(
-    table: Table, useful: np.ndarray, path: np.ndarray, strength: np.ndarray, least: int, min_strength: float
+    table: Table, useful: np.ndarray, path: np.ndarray, strength: np.ndarray, least: int, config: MiningConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every path with one more link at its end that still has the support."""
+    """The strongest paths with one more link at their end that still have the support."""
     first = np.searchsorted(table.source[useful], path[:, -1])
     count = np.searchsorted(table.source[useful], path[:, -1], side="right") - first
     old = np.repeat(np.arange(len(path)), count)
     link = useful[np.repeat(first, count) + np.arange(len(old)) - np.repeat(np.cumsum(count) - count, count)]
-    paths, strengths = [path[:0, :1].repeat(path.shape[1] + 1, axis=1)], [strength[:0]]
+    parents, links, strengths = [old[:0]], [link[:0]], [strength[:0]]
     for begin in range(0, len(old), CHUNK):
         these, those = old[begin : begin + CHUNK], link[begin : begin + CHUNK]
-        longer = strength[these] * table.share[those]
-        kept = (longer >= min_strength).sum(axis=1) >= least
-        kept &= (path[these] != table.target[those][:, None]).all(axis=1)  # a name that feeds itself is no step
-        paths.append(np.column_stack([path[these[kept]], table.target[those[kept]]]))
+        longer = strength.take(these, axis=0) * table.share.take(those, axis=0)
+        kept = _support(longer, config.min_strength) >= least
+        for step in path.T:
+            kept &= step[these] != table.target[those]  # a name that feeds itself is no step
+        parents.append(these[kept])
+        links.append(those[kept])
         strengths.append(longer[kept])
-    return np.concatenate(paths), np.concatenate(strengths)
+    longer = np.concatenate(strengths)
+    best = _largest(longer, config.beam)
+    parent, target = np.concatenate(parents)[best], table.target[np.concatenate(links)[best]]
+    return np.column_stack([path[parent], target]), longer[best]
+
+
+def _support(strength: np.ndarray, min_strength: float) -> np.ndarray:
+    """In how many graphs each path is; as a product, which is fast for two graphs as for a hundred."""
+    return (strength >= min_strength).astype(np.float32) @ np.ones(strength.shape[1], np.float32)
+
+
+def _largest(strength: np.ndarray, n: int) -> np.ndarray:
+    """The places of the n of the largest mean, from large to small, equal ones in the order in which they stand."""
+    mean = strength @ np.full(strength.shape[1], 1 / max(strength.shape[1], 1), strength.dtype)
+    places = np.arange(len(mean))
+    if len(mean) > n:
+        least = np.partition(mean, -n)[-n]
+        above, same = np.flatnonzero(mean > least), np.flatnonzero(mean == least)
+        places = np.sort(np.concatenate([above, same[: n - len(above)]]))
+    return places[np.argsort(-mean[places], kind="stable")]
 
 
 def _mined(table: Table, path: np.ndarray, strength: np.ndarray, min_strength: float) -> Mined:
