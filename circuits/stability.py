@@ -70,7 +70,7 @@ def stability(
     grid = tuple(product(node_thresholds, edge_thresholds))
     prunings = [
         prune(
-            edges.source, edges.target, edges.effect, kind_N, graph.logit_weight_N,
+            edges.source, edges.target, edges.effect, kind_N, graph.logit_weight_N, graph.input_size_N,
             node_threshold=nodes, edge_threshold=links,
         )
         for nodes, links in grid

@@ -75,17 +75,11 @@ def attribute(
     """
     watch, config = Stopwatch(), config or TraceConfig()
     say = log.info if config.verbose else log.debug
-    token_P = encode_prompt(prompt, model.adapter, chat=config.chat)
-    answer = encode_answer(config.answer, token_P, model.adapter) if config.answer else []
-    asked = ask(config, model.adapter, model.transcoders, token_P, answer, directions)
-    text = prompt_text(prompt, token_P, model.adapter, chat=config.chat)
+    token_P, asked, text = _read(prompt, model, config, directions)
     labels = Labels.read(model.transcoders.folder)
-    if answer:
-        token_P = torch.cat([token_P, token_P.new_tensor(answer[:-1])])
 
     with memory_told(work := Work(model.adapter.device, config.batch_size)):
-        sizes = sizes_of(model.adapter, model.transcoders, len(token_P), config, len(token_P) - asked.position)
-        check_fits(sizes, free_bytes(model.adapter.device))
+        _check_fits(token_P, asked, model, config)
         local = model.linearise(token_P, config.keep_first_position, progress, logits_from=asked.position)
         targets = find(asked, model.adapter, local, config)
         ledger = ledger_of(local) if config.bias_nodes else None
@@ -102,7 +96,7 @@ def attribute(
     _check_finite(nodes, size_N, model)
     weight_N, kind_N = _weights(nodes, config), nodes["kind"].to_numpy()
     pruning = prune(
-        source, target, effect, kind_N, weight_N,
+        source, target, effect, kind_N, weight_N, size_N if config.count_left_out else None,
         node_threshold=config.node_threshold, edge_threshold=config.edge_threshold, keep_errors=config.keep_errors,
     )  # fmt: skip
     nodes["influence"] = np.minimum(pruning.influence_N + weight_N, 1)  # a walk visits the output that it starts at
@@ -136,13 +130,26 @@ def expected_cost(prompt: Prompt, model: ReplacementModel, config: TraceConfig |
         PromptError: The prompt or a target cannot be traced.
         SettingError: The memory does not suffice.
     """
-    config, adapter = config or TraceConfig(), model.adapter
+    config = config or TraceConfig()
+    token_P, asked, _ = _read(prompt, model, config, None)
+    return _check_fits(token_P, asked, model, config)
+
+
+def _read(
+    prompt: Prompt, model: ReplacementModel, config: TraceConfig, directions: Mapping[str, Any] | None
+) -> tuple[Tensor, Asked, str]:
+    """(P,) the tokens that the model runs on, what is asked of it, and the prompt as text."""
+    adapter = model.adapter
     token_P = encode_prompt(prompt, adapter, chat=config.chat)
     answer = encode_answer(config.answer, token_P, adapter) if config.answer else []
-    asked = ask(config, adapter, model.transcoders, token_P, answer, None)
-    n_tokens = len(token_P) + len(answer[:-1])
-    sizes = sizes_of(adapter, model.transcoders, n_tokens, config, n_tokens - asked.position)
-    return check_fits(sizes, free_bytes(adapter.device))
+    asked = ask(config, adapter, model.transcoders, token_P, answer, directions)
+    text = prompt_text(prompt, token_P, adapter, chat=config.chat)
+    return torch.cat([token_P, token_P.new_tensor(answer[:-1])]), asked, text
+
+
+def _check_fits(token_P: Tensor, asked: Asked, model: ReplacementModel, config: TraceConfig) -> Estimate:
+    sizes = sizes_of(model.adapter, model.transcoders, len(token_P), config, len(token_P) - asked.position)
+    return check_fits(sizes, free_bytes(model.adapter.device))
 
 
 def _nodes(

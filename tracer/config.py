@@ -15,6 +15,7 @@ PEER_SETTINGS: dict[str, dict[str, bool]] = {  # where another tracer's numbers 
         "keep_first_position": False,
         "normalise_weights": False,
         "bias_nodes": False,
+        "count_left_out": False,
     },
 }
 
@@ -69,6 +70,9 @@ class TraceConfig:
     bias_nodes: bool = True
     """Constant terms (biases, position embeddings, a first position that is left out) are nodes, so that the effects
     into a node sum to its value; what is missing from that stands in its `remainder`. The peer leaves them out."""
+    count_left_out: bool = True
+    """Effects that `max_feature_nodes` and `max_edges_per_node` leave out count in influence, pruning and scores as
+    those of errors do: not explained. The peer forgets them, which raises the scores."""
     normalise_weights: bool = True
     """Output weights are scaled to sum to 1, so that influence is a chance. The peer uses bare probabilities."""
     device: str = "auto"

@@ -183,6 +183,15 @@ class AttributionGraph:
         every output has a probability, all weigh the same."""
         return weights_of(self.nodes)
 
+    @property
+    def input_size_N(self) -> np.ndarray:
+        """(N,) sum of the sizes of all effects into each node, of those too that are no edges here: what shares are
+        parts of; zero where nothing comes in."""
+        edges, n = self.edges, len(self.nodes)
+        there_N = np.bincount(edges.target, np.abs(edges.effect, dtype=np.float64), n)
+        share_N = np.bincount(edges.target, edges.share, n)
+        return np.divide(there_N, share_N, out=np.zeros(n), where=share_N > 0)
+
     def row_of(self, node_id: str) -> int:
         """The row of this node. Raises GraphFormatError where the graph has none."""
         rows = np.flatnonzero((self.nodes["node_id"] == node_id).to_numpy())

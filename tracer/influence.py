@@ -37,9 +37,10 @@ class Scores:
     """How much of a graph is explained by features and tokens; both 0 to 1, and 0 where nothing has influence."""
 
     replacement: float
-    """Share of influence that starts at tokens or biases and not at errors: a constant is explained."""
+    """Share of influence that starts at tokens or biases (a constant is explained), not at errors or at what was left
+    out."""
     completeness: float
-    """Share of the nodes' input, weighted by influence, that does not come from errors."""
+    """Share of the nodes' input, weighted by influence, that comes neither from errors nor from what was left out."""
 
 
 def influence(
@@ -78,6 +79,7 @@ def prune(
     effect: np.ndarray,
     kind_N: np.ndarray,
     weight_N: np.ndarray,
+    size_N: np.ndarray | None = None,
     *,
     node_threshold: float = 0.8,
     edge_threshold: float = 0.98,
@@ -96,8 +98,9 @@ def prune(
         effect: (E,) signed direct effects.
         kind_N: (N,) a NodeKind each.
         weight_N: (N,) weight of each output, zero on other nodes.
+        size_N: As for `influence`: what was left out counts as an error does.
     """
-    inputs = _Inputs(source, target, effect, len(weight_N))
+    inputs = _Inputs(source, target, effect, len(weight_N), size_N)
     influence_N = inputs.influence(weight_N)
     always_N = np.isin(kind_N, [NodeKind.TOKEN, NodeKind.LOGIT]) | (weight_N > 0)
     if keep_errors:
@@ -126,7 +129,12 @@ def start_weights(probability_K: np.ndarray) -> np.ndarray:
 
 
 def scores(
-    source: np.ndarray, target: np.ndarray, effect: np.ndarray, kind_N: np.ndarray, weight_N: np.ndarray
+    source: np.ndarray,
+    target: np.ndarray,
+    effect: np.ndarray,
+    kind_N: np.ndarray,
+    weight_N: np.ndarray,
+    size_N: np.ndarray | None = None,
 ) -> Scores:
     """Replacement and completeness score of a graph that was not pruned; arguments as for `prune`.
 
@@ -134,7 +142,7 @@ def scores(
     >>> scores(np.array([0, 1]), np.array([2, 2]), np.array([1.0, -3.0]), kinds, np.array([0.0, 0.0, 1.0]))
     Scores(replacement=0.75, completeness=0.875)
     """
-    inputs = _Inputs(source, target, effect, len(weight_N))
+    inputs = _Inputs(source, target, effect, len(weight_N), size_N)
     return _scores(inputs, inputs.influence(weight_N), kind_N, weight_N)
 
 
@@ -162,8 +170,9 @@ class _Inputs:
         self.n_nodes, self.source = n_nodes, source.astype(np.int32, copy=False)
         self.size_E = np.abs(effect, dtype=np.float64)  # double precision: thresholds compare sums of many
         self.ends = np.searchsorted(target, np.arange(n_nodes + 1, dtype=target.dtype))
-        total_N = self.sums(np.ones(n_nodes)) if size_N is None else size_N
-        self.total_N = np.maximum(total_N, 1e-10)  # the peer's clamp
+        present_N = self.sums(np.ones(n_nodes))
+        self.left_out_N = np.zeros(n_nodes) if size_N is None else np.maximum(size_N - present_N, 0)
+        self.total_N = np.maximum(present_N + self.left_out_N, 1e-10)  # the peer's clamp
 
     def sums(self, value_N: np.ndarray) -> np.ndarray:
         """(N,) over the effects into each node: their sizes times the values of their sources."""
@@ -233,12 +242,13 @@ class _Inputs:
 
 def _scores(inputs: _Inputs, influence_N: np.ndarray, kind_N: np.ndarray, weight_N: np.ndarray) -> Scores:
     is_error_N = kind_N == NodeKind.ERROR
-    explained = float(influence_N[np.isin(kind_N, [NodeKind.TOKEN, NodeKind.BIAS])].sum())
-    unexplained_N = inputs.sums(is_error_N.astype(np.float64)) / inputs.total_N
     visited_N = influence_N + weight_N
+    explained = float(influence_N[np.isin(kind_N, [NodeKind.TOKEN, NodeKind.BIAS])].sum())
+    lost = float((visited_N * inputs.left_out_N / inputs.total_N).sum())  # visits to what was left out
+    unexplained_N = (inputs.sums(is_error_N.astype(np.float64)) + inputs.left_out_N) / inputs.total_N
     return Scores(
-        replacement=_ratio(explained, explained + float(influence_N[is_error_N].sum())),
-        completeness=_ratio(float(((1 - unexplained_N) * visited_N).sum()), float(visited_N.sum())),
+        replacement=_ratio(explained, explained + lost + float(influence_N[is_error_N].sum())),
+        completeness=_ratio(float(((1 - unexplained_N) * visited_N).sum()) + lost, float(visited_N.sum()) + lost),
     )
 
 

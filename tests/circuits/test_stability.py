@@ -29,6 +29,7 @@ def test_each_pruning_is_that_of_the_tracer_and_its_flow_that_of_the_paths_left(
     for at, (nodes, links) in enumerate(found.grid):
         left = prune(
             edges.source, edges.target, edges.effect, graph.nodes["kind"].to_numpy(), graph.logit_weight_N,
+            graph.input_size_N,
             node_threshold=nodes, edge_threshold=links,
         )  # fmt: skip
         assert (found.kept_TN[at] == left.kept_N).all() and (found.kept_TE[at] == left.kept_E).all()

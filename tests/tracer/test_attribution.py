@@ -140,6 +140,7 @@ def test_the_id_is_that_of_the_inputs_whatever_the_machine(folder, model, graph)
     assert {other.graph_id for other in same} == {graph.graph_id}
     wishes = [
         {"node_threshold": 0.7}, {"max_n_logits": 2}, {"keep_first_position": False}, {"bias_nodes": False},
+        {"count_left_out": False},
         {"target": "log-odds"}, {"target_tokens": ("Austin",)}, {"target_position": 3}, {"answer": "Austin is"},
     ]  # fmt: skip
     others = [tracer.attribute(TEXT, model, TraceConfig(**wish)) for wish in wishes]
@@ -297,6 +298,17 @@ def test_shares_are_of_all_inputs_even_where_features_were_left_out(model, graph
     total_N = np.bincount(part.edges.target, part.edges.share, minlength=len(part.nodes))
     assert 0.1 < total_N[part.slice_of(LOGIT)].max() < 0.99  # the rest came from what was left out
     assert np.nanmax(np.abs(part.nodes["remainder"])) < 1e-5  # and is counted in
+
+
+def test_leaving_features_out_raises_no_influence_and_no_score_unless_the_peer_is_asked_for(model, graph):
+    few = {"max_feature_nodes": 20}
+    part = tracer.attribute(TEXT, model, TraceConfig(**few))
+    flattered = tracer.attribute(TEXT, model, TraceConfig(**few, count_left_out=False))
+    whole = graph.nodes.set_index("node_id")["influence"]
+    value_N, raised_N = (of.nodes["influence"].to_numpy() for of in (part, flattered))
+    assert (value_N <= whole[part.nodes["node_id"]] + 1e-6).all() and (value_N <= raised_N + 1e-6).all()
+    assert part.metadata.replacement_score < min(graph.metadata.replacement_score, flattered.metadata.replacement_score)
+    assert part.metadata.completeness_score < flattered.metadata.completeness_score
 
 
 # ---------------------------------------------------------------- targets

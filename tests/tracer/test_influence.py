@@ -1,5 +1,7 @@
 """Influence, pruning and scores: by hand, against networkx and a dense reference, and as properties."""
 
+from dataclasses import astuple
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -95,6 +97,25 @@ def test_influence_is_a_chance(graph):
     source, target, effect, _, weight_N = graph
     influence_N = influence(source, target, effect, weight_N)
     assert (influence_N >= 0).all() and (influence_N <= 1 + 1e-9).all()
+
+
+@given(graph=graphs(), seed=st.integers(0, 1000))
+def test_what_was_left_out_counts_as_an_error_that_stands_for_it_does(graph, seed):
+    source, target, effect, kind_N, weight_N = graph
+    random, n = np.random.default_rng(seed), len(weight_N)
+    size_N = np.bincount(target, np.abs(effect), n)
+    lost_N = np.where(size_N > 0, random.uniform(0, 2, n), 0)
+    entered = np.flatnonzero(lost_N)
+    with_it = (
+        np.concatenate([source, np.full(len(entered), n)]),
+        np.concatenate([target, entered]),
+        np.concatenate([effect, lost_N[entered]]),
+    )
+    kinds, weights = np.append(kind_N, ERROR), np.append(weight_N, 0.0)
+    given_sizes = prune(source, target, effect, kind_N, weight_N, size_N + lost_N, node_threshold=0.6)
+    assert np.allclose(given_sizes.influence_N, influence(*with_it, weights)[:n])
+    assert np.allclose(astuple(given_sizes.scores), astuple(scores(*with_it, kinds, weights)))
+    assert given_sizes.scores == scores(source, target, effect, kind_N, weight_N, size_N + lost_N)
 
 
 @given(graph=graphs(), order=st.randoms())
