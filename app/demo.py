@@ -85,7 +85,7 @@ def trace_all(prompts: Sequence[DemoPrompt], progress: ProgressCallback) -> list
     """The graphs of these prompts, in their order."""
     import tracer
 
-    replacement = tracer.load(str(MODEL_DIR), str(CLT_DIR))
+    replacement = tracer.load(str(MODEL_DIR), str(CLT_DIR), progress=progress)
     graphs = []
     for done, each in enumerate(prompts):
         progress(done, len(prompts), "tracing prompts")

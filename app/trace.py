@@ -109,9 +109,7 @@ def trace_prompts(
         return 0
     import tracer
 
-    progress(0, 1, "loading the model")
-    replacement = tracer.load(model, transcoders, device=config.device, dtype=config.dtype)
-    progress(1, 1, "loading the model")
+    replacement = tracer.load(model, transcoders, device=config.device, dtype=config.dtype, progress=progress)
     failed = 0
     for done, (prompt, folder) in enumerate(todo):
         progress(done, len(todo), "tracing prompts")

@@ -209,6 +209,18 @@ def test_a_dictionary_of_another_size_is_refused_before_weights_are_read(llama, 
         load(llama, dictionary)
 
 
+def test_the_steps_of_loading_are_told_up_to_the_one_that_fails(llama, tmp_path):
+    told = []
+    dictionary = write_dictionary(tmp_path / "plt", Dictionary())
+    load(llama, dictionary, progress=lambda *step: told.append(step))
+    assert told == [(step, 3, "loading the model") for step in range(4)]
+    told.clear()
+    (llama / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UnsupportedModelError, match="its weights cannot be read"):
+        load(llama, dictionary, progress=lambda *step: told.append(step))
+    assert [step[0] for step in told] == [0, 1]
+
+
 def test_a_damaged_file(llama):
     path = llama / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
