@@ -1,11 +1,13 @@
-"""The view of a graph as an address holds it: g, sel, pins, thr, err, mode, each only where it was changed."""
+"""The view of a graph as an address holds it: g, sel, pins, groups, thr, err, mode, each only where it was changed."""
 
 from typing import Any
+from urllib.parse import quote, unquote
 
 import streamlit as st
 
-START = {"sel": None, "pins": [], "thr": 1.0, "err": True, "mode": "direct"}
+START = {"sel": None, "pins": [], "groups": None, "thr": 1.0, "err": True, "mode": "direct"}
 MODES = ("direct", "paths", "pinned")
+NO_GROUPS = "none"  # of a view in which nothing is grouped; a group has a colon
 
 
 def read_view() -> dict[str, Any]:
@@ -24,13 +26,16 @@ def parse_view(params: dict[str, str]) -> dict[str, Any]:
     """Query parameters -> view.
 
     >>> parse_view({"sel": "20_7_3", "pins": "E_5_1,20_7_3", "thr": "0.8", "mode": "sideways"})
-    {'sel': '20_7_3', 'pins': ['E_5_1', '20_7_3'], 'thr': 0.8, 'err': True, 'mode': 'direct'}
+    {'sel': '20_7_3', 'pins': ['E_5_1', '20_7_3'], 'groups': None, 'thr': 0.8, 'err': True, 'mode': 'direct'}
+    >>> parse_view({"groups": "say Austin:1_4_3,2_5_3;Texas:"})["groups"]
+    [{'name': 'say Austin', 'members': ['1_4_3', '2_5_3']}, {'name': 'Texas', 'members': []}]
     """
     pins = [pin for pin in params.get("pins", "").split(",") if pin]
     mode = params.get("mode", "direct")
     return START | {
         "sel": params.get("sel") or None,
         "pins": pins,
+        "groups": _groups(params.get("groups", "")),
         "thr": _threshold(params.get("thr", "1")),
         "err": params.get("err") != "0",
         "mode": mode if mode in MODES else "direct",
@@ -48,6 +53,8 @@ def view_params(graph_id: str, view: dict[str, Any]) -> dict[str, str]:
         params["sel"] = view["sel"]
     if view.get("pins"):
         params["pins"] = ",".join(view["pins"])
+    if view.get("groups") is not None:
+        params["groups"] = ";".join(map(_group_text, view["groups"])) or NO_GROUPS
     if view.get("thr", 1) < 1:
         params["thr"] = f"{view['thr']:g}"
     if not view.get("err", True):
@@ -60,6 +67,18 @@ def view_params(graph_id: str, view: dict[str, Any]) -> dict[str, str]:
 def same_place(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two views give the same address."""
     return view_params("", one) == view_params("", other)
+
+
+def _groups(text: str) -> list[dict[str, Any]] | None:
+    """`name:node_id,node_id;name:…`, without members where a stored one was undone; None where nothing is said."""
+    if not text:
+        return None
+    parts = (part.partition(":") for part in text.split(";") if ":" in part)
+    return [{"name": unquote(name), "members": [each for each in ids.split(",") if each]} for name, _, ids in parts]
+
+
+def _group_text(group: dict[str, Any]) -> str:
+    return f"{quote(group['name'], safe=' ')}:{','.join(group['members'])}"
 
 
 def _threshold(text: str) -> float:

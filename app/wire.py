@@ -3,8 +3,9 @@
     "AGV1" | u32 header length | header: JSON, padded with spaces | f32 effect[m] | f32 share[m] | index source[m]
     | index target[m]
 
-Little-endian. `index` is u16 where the graph has fewer than 65,536 nodes, else u32. The header holds the metadata and
-one list per node column, under the names of `tracer.schema`.
+Little-endian. `index` is u16 where the graph has fewer than 65,536 nodes, else u32. The header holds the metadata,
+one list per node column, under the names of `tracer.schema`, and what people set: pins, and supernodes with name and
+members.
 """
 
 import json
@@ -12,6 +13,7 @@ import math
 
 import numpy as np
 
+from circuits.supernodes import BY_HAND
 from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
 
@@ -69,10 +71,19 @@ def _header(graph: AttributionGraph, graph_id: str, index_type: str) -> dict:
     about, nodes = graph.metadata, graph.nodes
     header = {name: getattr(about, name) for name in SHOWN_METADATA}
     header |= {"graph_id": graph_id, "tokens": list(about.tokens)}
+    header |= {"pins": list(about.provenance.get("pins") or []), "supernodes": _supernodes(graph)}
     header |= {"n": len(nodes), "m": len(graph.edges), "index": index_type}
     header |= {name: nodes[name].tolist() for name in ("node_id", "layer", "position", "label", "label_note")}
     header |= {"kind": [KIND_NUMBER[kind] for kind in nodes["kind"]], "dictionary_index": nodes["index"].tolist()}
     return header | {name: _short(nodes[name]) for name in ("activation", "influence", "probability", "remainder")}
+
+
+def _supernodes(graph: AttributionGraph) -> list[dict]:
+    groups = graph.metadata.provenance.get("supernodes") or []
+    return [
+        {"name": group["label"], "members": list(group["members"]), "by_hand": group.get("method") == BY_HAND}
+        for group in groups
+    ]
 
 
 def _short(values) -> list[float | None]:

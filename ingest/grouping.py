@@ -1,6 +1,6 @@
 """Supernodes of stored graphs: suggested, made by hand, renamed or taken away, in library and database at once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -97,6 +97,31 @@ def edit_supernode(
         made = supernodes_by_hand(graph, {rename or name: nodes}, by)
     _keep(with_supernodes(graph, [*others, *made]), store, library)
     return row_of(made[0], graph) if made else None
+
+
+def keep_supernodes(
+    graph_id: str,
+    members: Mapping[str, Sequence[str]],
+    store: GraphStore,
+    library: Library,
+    gone: Sequence[str] = (),
+    by: str = "",
+) -> list[dict[str, Any]]:
+    """Make or change several supernodes of a graph by hand at once; gives their rows.
+
+    Args:
+        members: Name -> node_ids.
+        gone: Names of supernodes to take away; one that is not there is gone already.
+        by: Whose they are.
+
+    Raises:
+        PatternError: A node is not there, or stands in two of them.
+    """
+    graph = library.load(graph_id)
+    made = supernodes_by_hand(graph, members, by)
+    stay = [each for each in supernodes_of(graph) if each.name not in {*members, *gone}]
+    _keep(with_supernodes(graph, [*stay, *made]), store, library)
+    return [row_of(each, graph) for each in made]
 
 
 def with_own_supernodes(graph: AttributionGraph, library: Library) -> AttributionGraph:

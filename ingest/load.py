@@ -13,7 +13,7 @@ import numpy as np
 from ingest.bulk import WORTH_WAITING, Waiting, bring
 from ingest.grouping import with_own_supernodes
 from ingest.kept_circuits import bring_circuits
-from ingest.labels import LabelStore, labels_in
+from ingest.labels import Label, LabelStore, labels_in
 from ingest.library import MARKS, Library
 from ingest.readers import read_graph_file
 from ingest.sources import GRAPH_ENDINGS, Source, members
@@ -139,6 +139,14 @@ def relabel(source_set: str, store: GraphStore, library: Library, progress: Prog
                 store.set_labels(graph) if store.has(graph_id) else store.add(graph)
             changed.append(graph_id)
     return changed
+
+
+def edit_label(
+    source_set: str, edit: Label, store: GraphStore, library: Library, progress: Progress | None = None
+) -> list[str]:
+    """Keep an edit of a feature's label and show it wherever the feature occurs; returns the graphs that changed."""
+    LabelStore(library).add(source_set, [edit])
+    return relabel(source_set, store, library, progress)
 
 
 def graph_places(path: Path) -> list[Place]:

@@ -21,19 +21,24 @@ def modules_version() -> str:
     return digest.hexdigest()[:12]
 
 
-def link_graph(url: str, view: dict[str, Any], nonce: int, *, key: str = "link_graph") -> dict | None:
+def link_graph(
+    url: str, view: dict[str, Any], nonce: int, *, key: str = "link_graph"
+) -> tuple[dict | None, dict | None]:
     """The link graph with its connections, circuit and details.
 
     Args:
         url: Address of the graph on this server, in the format of `app.wire`.
-        view: What to show at first, or again whenever `nonce` changes: sel, pins, thr, err, mode.
+        view: What to show at first, or again whenever `nonce` changes, named as in `app.viewlink`.
 
     Returns:
-        What the person made of it since, with `g` (the graph_id) and the `nonce` it started from; None before the
-        first change.
+        What the person made of it since, with `g` (the graph_id) and the `nonce` it started from, None before the first
+        change; and what the person wants to be kept just now, as `app.keeping` takes it, mostly None.
     """
     data = {"module": _address("view"), "url": url, "view": view, "nonce": nonce}
-    return _mount("throughline_graph")(key=key, data=data, on_view_change=lambda: None).view
+    told = _mount("throughline_graph")(
+        key=key, data=data, on_view_change=lambda: None, on_order_change=lambda: None
+    )  # fmt: skip
+    return told.view, told.order
 
 
 def compact_graph(url: str, facing: str, colour: str, by: str, *, key: str) -> None:

@@ -13,9 +13,9 @@ from app.featurelink import FeatureKey
 from app.markdown import escaped
 from app.messages import show_nothing_loaded
 from app.theme import theme
-from ingest.labels import Label, LabelStore, now
+from ingest.labels import Label, now
 from ingest.library import default_library
-from ingest.load import relabel
+from ingest.load import edit_label as keep_edit
 from ingest.neuronpedia import ADDRESS
 from tracer.errors import PatternError, QueryError, StoreError
 
@@ -185,8 +185,7 @@ def save_label(key: FeatureKey, text: str, by: str) -> None:
 
     try:
         edit = Label(key.layer, key.index, text.strip(), "edit", by, "", now())
-        LabelStore(library).add(key.source_set, [edit])
-        changed = relabel(key.source_set, cached.store(), library, tell)
+        changed = keep_edit(key.source_set, edit, cached.store(), library, tell)
     except StoreError as error:
         bar.empty()
         st.error(escaped(str(error)), icon=":material/error:")

@@ -7,10 +7,13 @@ import streamlit as st
 from app import cached
 from app.component import link_graph
 from app.graphlist import caption, named_graph, prompt_text, version_of
+from app.keeping import keep_order
 from app.markdown import escaped
 from app.messages import show_nothing_loaded
 from app.routes import graph_address
 from app.viewlink import read_view, same_place, write_view
+from ingest.library import default_library
+from tracer.errors import CircuitError
 
 
 def main() -> None:
@@ -69,11 +72,28 @@ def show_facts(row: dict[str, Any]) -> None:
 def show_graph(row: dict[str, Any]) -> None:
     """The component, and the address of the page kept in step with it both ways."""
     steer = steering(row)
-    view = link_graph(steer["url"], steer["view"], steer["nonce"])
+    view, order = link_graph(steer["url"], steer["view"], steer["nonce"])
+    if told := st.session_state.pop("kept_from_graph", ""):
+        st.toast(told, icon=":material/check:")
+    if order and order["g"] == row["graph_id"]:
+        keep(order, row)
     if not view or view["g"] != row["graph_id"] or view["nonce"] != steer["nonce"]:
         return  # told by a view that is no longer shown
     write_view(st.query_params.get("g", row["graph_id"]), view)
     st.session_state.mirrored_view = read_view()
+
+
+def keep(order: dict[str, Any], row: dict[str, Any]) -> None:
+    """Keep what the person wants kept, and show the graph as it is then."""
+    try:
+        with st.spinner("Keeping…", show_time=True):
+            told = keep_order(order, cached.graph(row["graph_id"], version_of(row)), cached.store(), default_library())
+    except CircuitError as error:
+        st.toast(escaped(str(error)), icon=":material/error:", duration="infinite")
+        return
+    cached.forget_labels()
+    st.session_state.kept_from_graph = escaped(told)
+    st.rerun()
 
 
 def steering(row: dict[str, Any]) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from app.wire import pack_graph
-from tests.app.graphs import odd_graphs
+from circuits.supernodes import merged_weights
+from tests.app.graphs import capital_graph, odd_graphs
 
 PATH = ["E_13_2", "0_7_2", "1_4_3", "2_5_3", "4_21_3"]  # Dallas -> cities of Texas -> Texas -> #5 -> Austin
 
@@ -100,6 +102,79 @@ def test_undo_takes_back_a_pin(page: Page):
     expect(page.locator(".circuit .box")).to_have_count(1)
     page.keyboard.press("Control+z")
     expect(page.locator(".circuit .box")).to_have_count(0)
+
+
+def boxes(page: Page) -> Locator:
+    return page.locator(".circuit .box .name")
+
+
+def box_of(page: Page, name: str) -> Locator:
+    return page.locator(".box").filter(has=page.get_by_text(name, exact=True))
+
+
+def test_a_box_dropped_on_another_makes_a_group_that_the_address_holds_and_undo_takes_back(page: Page):
+    open_graph(page, "g=dallas-demo&pins=0_7_2,1_4_3,2_5_3")
+    box_of(page, "→ Austin #5").drag_to(box_of(page, "Texas"))
+    expect(page.locator(".box.stack")).to_have_text(re.compile("^Texas2 features"))
+    expect(page).to_have_url(re.compile("groups=Texas%3A1_4_3%2C2_5_3"))
+    page.reload()
+    expect(page.locator(".box.stack")).to_have_count(1, timeout=30_000)
+    page.locator(".box").first.drag_to(page.locator(".box").last)
+    expect(boxes(page)).to_have_count(1)
+    page.keyboard.press("Control+z")
+    expect(boxes(page)).to_have_count(2)
+
+
+def test_marked_boxes_are_grouped_renamed_kept_as_a_supernode_by_hand_and_taken_away_again(page: Page):
+    open_graph(page, "g=dallas-demo&pins=0_7_2,1_4_3,4_21_3")
+    for name in ("cities of Texas", "Texas"):
+        box_of(page, name).click(modifiers=["Shift"])
+    expect(page.get_by_role("button", name="Group 2")).to_be_visible()
+    page.keyboard.press("g")
+    page.locator(".box.stack").dblclick()
+    page.keyboard.type("the <b>state</b>")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Save…").click()
+    page.get_by_role("button", name="Keep", exact=True).click()
+    expect(page.get_by_text(re.compile("Kept: the <b>state</b> \\(2 nodes"))).to_be_visible(timeout=30_000)
+    open_graph(page, "g=dallas-demo&pins=0_7_2,1_4_3,4_21_3")  # a link that says nothing of groups
+    expect(page.locator(".box.stack .name")).to_have_text("the <b>state</b>")
+    page.locator(".box.stack").hover()
+    page.locator(".box.stack").get_by_role("button", name="Ungroup").click()
+    expect(boxes(page)).to_have_count(3)
+    page.get_by_role("button", name="Save…").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Taken away: “the <b>state</b>”")
+    page.get_by_role("button", name="Keep", exact=True).click()
+    expect(page.get_by_text(re.compile("Taken away: the"))).to_be_visible(timeout=30_000)
+    open_graph(page, "g=dallas-demo&pins=0_7_2,1_4_3,4_21_3")
+    expect(boxes(page)).to_have_count(3)
+
+
+def test_boxes_of_groups_are_linked_as_the_paper_merges_weights(page: Page):
+    open_graph(page, "g=dallas-demo&pins=E_13_2,0_7_2,1_4_3,2_5_3,4_21_3&groups=a:0_7_2,1_4_3;b:2_5_3,4_21_3")
+    graph, groups = capital_graph(), [PATH[:1], PATH[1:3], PATH[3:]]
+    expected = merged_weights(graph, [np.array([graph.row_of(node) for node in group]) for group in groups])
+    links = page.locator(".ag").evaluate("r => r.view.circuit.links.map((l) => [l.from.name, l.to.name, l.share])")
+    found = {(source, target): share for source, target, share in links}
+    assert found["Dallas", "a"] == pytest.approx(expected[1, 0])
+    assert found["a", "b"] == pytest.approx(expected[2, 1])
+
+
+def test_a_feature_is_renamed_in_its_place_and_says_whose_label_it_is(page: Page):
+    open_graph(page, "g=dallas-demo&sel=2_5_3")
+    page.get_by_role("button", name="Rename").click()
+    page.keyboard.type("say a capital")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("say a capital: shown in 2 graphs")).to_be_visible(timeout=30_000)
+    expect(page.locator(".rail .title")).to_contain_text("say a capital")
+    expect(page.locator(".detail")).to_contain_text("edited by")
+    page.locator(".ag").focus()
+    page.keyboard.press("r")
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Delete")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("No label: shown in 2 graphs")).to_be_visible(timeout=30_000)
+    expect(page.locator(".rail .title")).to_contain_text("→ Austin #5")
 
 
 def test_a_linked_path_shows_nodes_that_pruning_dropped(page: Page):

@@ -9,10 +9,20 @@ from app.viewlink import MODES, START, parse_view, view_params
 from ingest.queries import read_queries
 
 IDS = some.from_regex(r"\A(E|\d{1,2})_\d{1,5}_\d{1,2}\Z")
+GROUPS = some.lists(
+    some.fixed_dictionaries(
+        {
+            "name": some.text(some.characters(exclude_categories=["Cs"]), min_size=1, max_size=12),
+            "members": some.lists(IDS, max_size=4),
+        }
+    ),
+    max_size=4,
+)
 VIEWS = some.fixed_dictionaries(
     {
         "sel": some.none() | IDS,
         "pins": some.lists(IDS, max_size=5),
+        "groups": some.none() | GROUPS,
         "thr": some.integers(10, 100).map(lambda percent: percent / 100),
         "err": some.booleans(),
         "mode": some.sampled_from(MODES),
@@ -27,7 +37,8 @@ def test_a_view_comes_back_from_its_address(view):
 
 
 def test_a_broken_address_gives_the_start():
-    assert parse_view({"thr": "abc", "mode": "x", "pins": ",,", "err": "yes"}) == START
+    assert parse_view({"thr": "abc", "mode": "x", "pins": ",,", "err": "yes", "groups": ""}) == START
+    assert parse_view({"groups": "none"})["groups"] == parse_view({"groups": "no colon"})["groups"] == []
     assert parse_view({"thr": "nan"})["thr"] == 1.0
     assert parse_view({"thr": "-4"})["thr"] == 0.1
 

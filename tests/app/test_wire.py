@@ -1,10 +1,13 @@
 """The bytes that the browser gets say exactly what the graph says."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from app.wire import pack_graph, unpack_graph
+from circuits.supernodes import supernodes_by_hand, with_supernodes
 from tests.app.graphs import capital_graph
 from tracer.graph import AttributionGraph
 
@@ -18,6 +21,17 @@ def test_a_packed_graph_holds_columns_and_edges_of_the_graph():
     assert header["kind"] == [0, 0, 0, 0, 1, 2, 2, 2, 2, 3, 3]
     for name in ("source", "target", "effect", "share"):
         np.testing.assert_array_equal(columns[name], getattr(graph.edges, name))
+
+
+def test_pins_and_supernodes_travel_along_and_say_which_are_by_hand():
+    graph = capital_graph()
+    [made] = supernodes_by_hand(graph, {"places": ["0_7_2", "1_4_3"]})
+    [header, _] = unpack_graph(pack_graph(with_supernodes(graph, [made, replace(made, name="x", method="other")])))
+    assert header["supernodes"] == [
+        {"name": "places", "members": ["0_7_2", "1_4_3"], "by_hand": True},
+        {"name": "x", "members": ["0_7_2", "1_4_3"], "by_hand": False},
+    ]
+    assert header["pins"] == []
 
 
 def test_shares_of_a_pruned_graph_stay_shares_of_all_inputs():

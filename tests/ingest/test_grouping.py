@@ -10,7 +10,7 @@ from app.cli import main
 from circuits.supernodes import BY_HAND, BY_PROFILE, supernodes_of
 from ingest import pieces
 from ingest import store as store_module
-from ingest.grouping import edit_supernode, suggest_supernodes, with_own_supernodes
+from ingest.grouping import edit_supernode, keep_supernodes, suggest_supernodes, with_own_supernodes
 from ingest.keep import rebuild, verify
 from ingest.library import Library
 from ingest.load import keep_graph
@@ -52,6 +52,18 @@ def test_suggested_ones_are_kept_with_method_score_and_owner_and_replace_earlier
 def test_nothing_is_kept_of_a_dry_run(store, library):
     assert list(suggest_supernodes([ID], store, library, least=-1, keep=False))
     assert stored(store) == {}
+
+
+def test_several_are_made_and_taken_away_at_once_and_all_others_stay(store, library):
+    keep_supernodes(ID, {"old": ["0_7_2", "1_4_3"], "other": ["E_13_2", "E_14_3"]}, store, library)
+    rows = keep_supernodes(ID, {"new": ["1_4_3", "2_5_3"]}, store, library, gone=["old", "never there"], by="Ann")
+    assert [(row["name"], row["method"], row["by"], row["size"]) for row in rows] == [("new", BY_HAND, "Ann", 2)]
+    assert {name: row["members"] for name, row in stored(store).items()} == {
+        "new": ["1_4_3", "2_5_3"], "other": ["E_13_2", "E_14_3"]
+    }  # fmt: skip
+    with pytest.raises(PatternError, match="expected one"):
+        keep_supernodes(ID, {"a": ["1_4_3"], "b": ["1_4_3"]}, store, library)
+    assert set(stored(store)) == {"new", "other"}
 
 
 def test_one_by_hand_serves_in_patterns_and_can_be_renamed_and_taken_away(store, library):

@@ -5,10 +5,10 @@ export function listenToKeys(view) {
   const actions = {
     ArrowUp: () => follow(view, "outputs"), ArrowDown: () => follow(view, "inputs"),
     ArrowLeft: () => sidestep(view, -1), ArrowRight: () => sidestep(view, 1),
-    p: () => view.pin(view.selected),
+    p: () => view.pin(view.selected), r: () => view.rail.rename(),
     t: () => view.set({ mode: "paths" }), d: () => view.set({ mode: "direct" }),
     e: () => view.set({ err: !view.state.err }), l: () => view.set({ labels: !view.state.labels }), b: () => view.set({ links: !view.state.links }),
-    f: () => view.fullScreen(), "?": () => view.toolbar.toggleHelp(), "/": () => view.toolbar.find.focus(),
+    g: () => view.circuit.groupMarked(), f: () => view.fullScreen(), "?": () => view.toolbar.toggleHelp(), "/": () => view.toolbar.find.focus(),
     "+": () => view.zoom(1.5), "=": () => view.zoom(1.5), "-": () => view.zoom(1 / 1.5), 0: () => view.zoom(1e-9),
     Escape: () => escape(view),
   };

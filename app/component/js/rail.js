@@ -35,6 +35,9 @@ export class Rail {
     if (i >= 0) this.node.querySelectorAll(`.row[data-i="${i}"]`).forEach((row) => row.classList.add("hovered"));
   }
 
+  /** Edit the label of the selected feature in its place. */
+  rename() { if (this.name?.isConnected) this.view.editLabel(this.view.selected, this.name); }
+
   #nothing() {
     const { graph, view } = { graph: this.view.graph, view: this.view };
     const output = (i) => el("button.btn", { onclick: () => view.select(i) }, graph.name(i), el("span.soft", {}, ` ${chance(graph, i)}`));
@@ -44,7 +47,9 @@ export class Rail {
 
   #head(i) {
     const { view } = this, { graph } = view, head = el("div.head", {});
-    head.append(el("div.title", {}, glyph(graph.kind[i]), el("span", { title: graph.name(i) }, graph.name(i))));
+    this.name = el("span", { title: graph.name(i), ondblclick: () => this.rename() }, graph.name(i));
+    const rename = view.keep && graph.kind[i] === FEATURE && el("button.icon.rename", { title: "Rename this feature, in all graphs (R)", "aria-label": "Rename", onclick: () => this.rename() });
+    head.append(el("div.title", {}, glyph(graph.kind[i]), this.name, rename));
     head.append(el("div.chips", {}, ...this.#chips(i)));
     if (graph.inputs(i).length) head.append(...composition(graph, i));
     const pin = el(`button.btn${view.pinned.has(i) ? ".pinned" : ""}`, { title: "P, or Ctrl/⌘ and click", onclick: () => view.pin(i) }, view.pinned.has(i) ? "Unpin" : "Pin");

@@ -2,8 +2,9 @@
 
 const PAUSE = 60; // milliseconds: twenty changes in a row make one message
 const MOST_UNDO = 60;
-export const START = { sel: null, pins: [], thr: 1, err: true, mode: "direct", labels: true, links: true };
-const SHARED = ["sel", "pins", "thr", "err", "mode"]; // what a link to this view holds
+const LINKED = { sel: null, pins: [], groups: null, thr: 1, err: true, mode: "direct" }; // what a link to this view holds
+export const START = { ...LINKED, labels: true, links: true };
+const SHARED = Object.keys(LINKED);
 
 export class State {
   #past = []; #timer = 0;
@@ -13,12 +14,12 @@ export class State {
   /** Take over a view from outside (a link, Back in the browser); nothing is told back. */
   restore(view) {
     const given = Object.entries(view).filter(([name, value]) => SHARED.includes(name) && value != null);
-    Object.assign(this, { sel: null, pins: [], thr: 1, err: true, mode: "direct" }, Object.fromEntries(given));
+    Object.assign(this, structuredClone(LINKED), Object.fromEntries(given));
     this.#past = [];
   }
 
   change(values) {
-    if (values.pins) this.#remember();
+    if ("pins" in values || "groups" in values) this.#remember();
     Object.assign(this, values);
     this.#tellSoon();
   }
@@ -31,14 +32,14 @@ export class State {
 
   undo() {
     if (!this.canUndo) return;
-    this.pins = this.#past.pop();
+    Object.assign(this, this.#past.pop());
     this.#tellSoon();
   }
 
   stop() { clearTimeout(this.#timer); }
 
   #remember() {
-    this.#past.push(this.pins);
+    this.#past.push({ pins: this.pins, groups: this.groups });
     if (this.#past.length > MOST_UNDO) this.#past.shift();
   }
 

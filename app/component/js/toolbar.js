@@ -19,7 +19,9 @@ const HELP = [
   [["T", "D"], "All paths, direct links"], [["/"], "Find; Enter goes to the next match"],
   [["E", "L", "B"], "Errors, labels, links behind"], [["Ctrl/⌘ + wheel", "drag"], "Zoom, move"],
   [["+", "−", "0"], "Zoom in, out, whole graph"], [["F"], "Full screen"],
-  [["Ctrl/⌘ + Z"], "Undo a change of pins"], [["Esc"], "Clear the selection, close this"],
+  [["Shift + click"], "Mark boxes of the circuit; or drop one on another"], [["G"], "Put the marked boxes into one"],
+  [["double click"], "Rename a box, or the label of a feature"], [["R"], "Rename the selected feature"],
+  [["Ctrl/⌘ + Z"], "Undo a change of pins or groups"], [["Esc"], "Clear the selection, close this"],
 ];
 
 export class Toolbar {
@@ -30,7 +32,7 @@ export class Toolbar {
     this.shownInfluence = el("b");
     this.modes = MODES.map(([mode, text, title]) => el("button", { title, "data-mode": mode, onclick: () => view.set({ mode }) }, text));
     this.switches = SWITCHES.map(([name, text, title]) => el("button", { title, "data-switch": name, onclick: () => view.set({ [name]: !view.state[name] }) }, text));
-    this.undo = el("button.undo", { title: "Undo the last change of pins (Ctrl+Z)", onclick: () => view.undo() }, "Undo");
+    this.undo = el("button.undo", { title: "Undo the last change of pins or groups (Ctrl+Z)", onclick: () => view.undo() }, "Undo");
     this.help = this.#help();
     this.node = el("div.tools", {},
       el("label.find", {}, el("span", {}, "⌕"), this.find, el("kbd", {}, "/")),

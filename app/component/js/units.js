@@ -1,28 +1,35 @@
 /** The pinned nodes as boxes: which nodes share one, which links join them, and where each box stands. */
 
 import { FEATURE, OUTPUT, TOKEN } from "./graph.js";
+import { shownRows } from "./groups.js";
 import { clamp } from "./text.js";
 
 const BOX = 132, ROW = 46; // pixels a box needs, with air
+const ROUNDING = 1e-6; // of shares, which are 32 bits wide
 
-/** One box per pinned node; features of the same label share one where `grouped`. */
-export function unitsOf(graph, pinned, grouped) {
-  const units = new Map();
-  for (const i of pinned) {
-    const shared = grouped && graph.kind[i] === FEATURE && graph.label[i].trim();
-    const id = shared ? `label:${graph.label[i].trim()}` : graph.node_id[i];
-    if (!units.has(id)) units.set(id, { id, name: graph.name(i), members: [], kind: graph.kind[i] });
-    units.get(id).members.push(i);
+/** One box per group, and per pinned node that is in none. */
+export function unitsOf(graph, pinned, groups) {
+  const units = [], placed = new Set();
+  for (const group of groups) {
+    const members = shownRows(graph, pinned, group).filter((i) => !placed.has(i)), kinds = new Set(members.map((i) => graph.kind[i]));
+    if (members.length < 2) continue;
+    members.forEach((i) => placed.add(i));
+    units.push({ id: `group:${group.name}`, name: group.name, members, group, kind: kinds.size === 1 ? [...kinds][0] : FEATURE });
   }
-  return [...units.values()].map((unit) => ({ ...unit, level: level(graph, unit), column: column(graph, unit) }));
+  for (const i of pinned) {
+    if (!placed.has(i)) units.push({ id: graph.node_id[i], name: graph.name(i), members: [i], kind: graph.kind[i] });
+  }
+  return units.map((unit) => ({ ...unit, level: level(graph, unit), column: column(graph, unit) }));
 }
 
 /**
- * Links between boxes. The share of a box in another is summed over its members and averaged over the members of the
- * target: the weights of supernodes in Ameisen et al. 2025, "Circuit Tracing".
+ * Links between boxes, with the weights of supernodes in Ameisen et al. 2025, "Circuit Tracing": the share of a box in
+ * another is summed over its members and averaged over the members of the target, of which each counts by the part of
+ * its input that comes from outside. As `merged_weights` in circuits/supernodes.py.
  */
 export function linksOf(graph, units) {
   const unitOf = new Map(units.flatMap((unit) => unit.members.map((i) => [i, unit]))), links = new Map();
+  const weight = new Map(units.flatMap((unit) => outside(graph, unit)));
   for (const [i, from] of unitOf) {
     for (const e of graph.outputs(i)) {
       const to = unitOf.get(graph.target[e]);
@@ -30,7 +37,7 @@ export function linksOf(graph, units) {
       const id = `${from.id}|${to.id}`;
       if (!links.has(id)) links.set(id, { from, to, share: 0, effect: 0 });
       const link = links.get(id);
-      link.share += graph.share[e] / to.members.length;
+      link.share += graph.share[e] * weight.get(graph.target[e]);
       link.effect += graph.effect[e];
     }
   }
@@ -54,6 +61,14 @@ export function arrange(units, links, width, height, moved) {
     unit.X = own ? own[0] * width : ((k + 0.5) / row.length) * (width - 40) + 20 + shift;
     unit.Y = own ? own[1] * height : rows.length === 1 ? height / 2 : height - 28 - (r * (height - 76)) / (rows.length - 1);
   }));
+}
+
+/** For each member the part of its input that comes from outside its box, over the sum of these parts. */
+function outside(graph, { members }) {
+  const own = new Set(members);
+  const parts = members.map((i) => graph.inputs(i).reduce((part, e) => part - (own.has(graph.source[e]) ? Math.abs(graph.share[e]) : 0), 1));
+  const sum = parts.reduce((a, b) => a + b, 0);
+  return members.map((i, k) => [i, sum > ROUNDING ? parts[k] / sum : 0]);
 }
 
 const level = (graph, { members, kind }) =>

@@ -4,7 +4,9 @@ import { Camera } from "./camera.js";
 import { CircuitPane } from "./circuit.js";
 import { DetailPane } from "./detail.js";
 import { el, toggle } from "./dom.js";
+import { editText } from "./edit.js";
 import { Facing } from "./facing.js";
+import { FEATURE } from "./graph.js";
 import { HitIndex } from "./hit.js";
 import { listenToKeys } from "./keys.js";
 import { layoutGraph } from "./layout.js";
@@ -44,8 +46,9 @@ export class View {
   }
 
   /** Called at every message of Python: a graph to load, a view to restore, or just a new theme. */
-  async update({ data, setStateValue }) {
+  async update({ data, setStateValue, setTriggerValue }) {
     this.tell = data.facing ? null : (view) => setStateValue("view", view);
+    this.keep = data.facing || !setTriggerValue ? null : (order) => setTriggerValue("order", { ...order, g: this.graph.graph_id });
     toggle(this.root, { compact: data.facing });
     const other = `${data.facing ?? ""} ${data.by ?? ""}`;
     if (this.url !== data.url || this.other !== other) await this.#open(data);
@@ -54,28 +57,31 @@ export class View {
   }
 
   async #open(data) {
-    this.url = data.url;
-    this.other = `${data.facing ?? ""} ${data.by ?? ""}`;
-    this.#curtain(el("span.wait", {}, "Loading graph…"));
+    const [place] = data.url.split("?"), again = place === this.place; // the same graph, of which something was written anew
+    Object.assign(this, { url: data.url, place, other: `${data.facing ?? ""} ${data.by ?? ""}` });
+    if (!again) this.#curtain(el("span.wait", {}, "Loading graph…"));
     try {
       const graph = await loadGraph(data.url);
       if (this.url !== data.url) return; // another one was asked for meanwhile
       this.graph = graph;
       await this.facing.load(data);
-      this.camera.reset();
-      this.toolbar.clearFind();
+      if (!again) {
+        this.camera.reset();
+        this.circuit.forget();
+        this.toolbar.clearFind();
+      }
       this.theme = readTheme(this.root);
       this.#restore(data, true);
       this.curtain.hidden = true;
       this.root.dataset.ready = graph.graph_id;
     } catch (error) {
-      this.url = null;
+      this.url = this.place = null;
       this.#fail(error, data);
     }
   }
 
   #fail(error, data) {
-    const again = () => this.update({ data, setStateValue: (_, view) => this.tell(view) });
+    const again = () => this.#open(data);
     this.#curtain(
       el("b", {}, "The graph could not be loaded"),
       el("span", {}, error.message),
@@ -169,6 +175,13 @@ export class View {
   setPins(rows) { this.#change({ pins: [...new Set(rows)].map((i) => this.graph.node_id[i]) }); }
   set(values) { this.#change(values); }
   undo() { this.state.undo(); this.refresh(); }
+
+  /** Let the person say in this place what the feature of a node means. */
+  editLabel(i, place) {
+    const { graph } = this;
+    if (!this.keep || i < 0 || graph.kind[i] !== FEATURE) return;
+    editText(place, graph.label[i].trim(), "Label of this feature, in all graphs", (text) => this.keep({ what: "label", node_id: graph.node_id[i], text }));
+  }
 
   #change(values) { this.state.change(values); this.refresh(); }
 
