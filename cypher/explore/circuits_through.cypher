@@ -32,7 +32,7 @@ CALL (term, wild, pieces) {
   WITH node WHERE node:ActiveFeature
   RETURN node
   UNION
-  UNWIND CASE WHEN wild AND pieces <> [] THEN pieces[0..1] ELSE [] END AS piece
+  UNWIND CASE WHEN wild THEN [coalesce(pieces[0], '')] ELSE [] END AS piece
   MATCH (node:Node) USING TEXT INDEX node:Node(label_key) WHERE node.label_key CONTAINS piece
     AND node.label_key =~ '(?is)\\Q' + replace(replace(term, '*', '\\E.*\\Q'), '?', '\\E.\\Q') + '\\E'
   RETURN node
@@ -49,38 +49,41 @@ WITH graph_id, place,
           ELSE nodes END AS nodes ORDER BY place
 WITH graph_id, collect(nodes) AS groups WHERE size(groups) = size($terms)
 
-// the strongest way from each node of a text to each node of the next one
-UNWIND range(1, size(groups) - 1) AS place
-UNWIND range(0, size(groups[place]) - 1) AS to_at
-WITH graph_id, groups, place, to_at, groups[place][to_at] AS target, groups[place - 1] AS sources
-MATCH way = (target)<-[:AFFECTS*1..3]-(source)
-WHERE all(edge IN relationships(way) WHERE edge.share >= $min_share) AND source IN sources
-WITH graph_id, groups, place, to_at, source, relationships(way) AS edges,
-     reduce(strength = 1.0, edge IN relationships(way) | strength * edge.share) AS strength
-ORDER BY strength DESC
-WITH graph_id, groups, place, to_at, source, collect(edges)[0] AS edges, max(strength) AS strength
-WITH graph_id, groups, place, collect({
-       to_at: to_at, from_at: [at IN range(0, size(groups[place - 1]) - 1) WHERE groups[place - 1][at] = source][0],
-       edges: reverse(edges), strength: strength}) AS ways ORDER BY place
-WITH graph_id, groups, collect(ways) AS ways WHERE size(ways) = size(groups) - 1
-
-// chained: the best path that ends in each node of the second text, of the third, ...
-WITH graph_id, reduce(
-       best = [node IN groups[0] | {strength: 1.0, edges: []}],
-       place IN range(1, size(groups) - 1) |
-         [to_at IN range(0, size(groups[place]) - 1) | reduce(
-           top = {strength: 0.0, edges: []},
-           way IN [way IN ways[place - 1] WHERE way.to_at = to_at] |
-             CASE WHEN best[way.from_at].strength * way.strength > top.strength
-                  THEN {strength: best[way.from_at].strength * way.strength,
-                        edges: best[way.from_at].edges + way.edges}
-                  ELSE top END)]) AS best
-UNWIND best AS path
-WITH graph_id, path WHERE path.strength > 0 ORDER BY path.strength DESC
-WITH graph_id, collect(path)[0] AS path
+// from the last text back to the first: the best path that starts at each of the nodes of a text and goes on to the end.
+// Of all ways that meet in a node only the best goes on, link by link, so ways are not listed; as links that are strong
+// enough are few into a node and can be many out of it, up to two are followed backwards, and one out of the text before
+WITH graph_id, groups, size(groups) - 2 AS last
+UNWIND reduce(
+  paths = [node IN groups[last + 1] | [node, 1.0, []]],
+  place IN range(last, 0, -1) | COLLECT {
+    CALL (paths, groups, place) {
+      UNWIND paths AS path
+      RETURN path[0] AS node, [path[1], path[2]] AS best, null AS first
+      UNION ALL
+      UNWIND paths AS path
+      WITH path[0] AS target, path[1] AS strength, path[2] AS edges
+      MATCH (target)<-[edge:AFFECTS]-(source) WHERE edge.share >= $min_share
+      WITH source, max([strength * edge.share, [edge] + edges]) AS best
+      CALL (source, best) {
+        RETURN source AS node, best AS longer
+        UNION ALL
+        MATCH (source)<-[edge:AFFECTS]-(node) WHERE edge.share >= $min_share
+        RETURN node, [best[0] * edge.share, [edge] + best[1]] AS longer
+      }
+      RETURN node, longer AS best, null AS first
+      UNION ALL
+      UNWIND groups[place] AS source
+      MATCH (source)-[edge:AFFECTS]->(node) WHERE edge.share >= $min_share
+      RETURN node, null AS best, edge AS first
+    }
+    WITH node, max(best) AS best, collect(first) AS edges WHERE best IS NOT NULL
+    UNWIND edges AS edge
+    WITH startNode(edge) AS node, max([best[0] * edge.share, [edge] + best[1]]) AS best
+    RETURN [node, best[0], best[1]]
+  }) AS path
+WITH graph_id, max([path[1], path[2]]) AS path
 MATCH (graph:Graph {graph_id: graph_id, ready: true}) USING INDEX SEEK graph:Graph(graph_id)
-WITH graph, path.strength AS strength, path.edges AS edges,
-     [startNode(path.edges[0])] + [edge IN path.edges | endNode(edge)] AS nodes
+WITH graph, path[0] AS strength, path[1] AS edges, [startNode(path[1][0])] + [edge IN path[1] | endNode(edge)] AS nodes
 RETURN graph.graph_id AS graph_id, graph.slug AS slug, graph.prompt AS prompt, strength,
        [node IN nodes | node.node_id] AS node_ids, [node IN nodes | node.label] AS labels,
        [edge IN edges | edge.effect] AS effects, [edge IN edges | edge.share] AS shares
