@@ -109,6 +109,10 @@ def _check_free(port: int, host: str) -> None:
     try:
         with socket.create_server((host, port)):
             return
+    except OverflowError:
+        raise CircuitError(
+            f"there is no port {port}; expected a number from 0 to 65535. Try `throughline app --port {PORT}`."
+        ) from None
     except OSError as error:
         raise CircuitError(
             f"cannot listen on {host}:{port} ({error.strerror}); expected an address of this machine and a free port. "

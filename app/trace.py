@@ -50,7 +50,8 @@ def read_prompts(texts: Sequence[str], file: Path | None, token_ids: Sequence[st
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise PromptError(f"{file}: {error}; expected a text file with one prompt a line. Check it.") from None
+            seen = error.strerror if isinstance(error, OSError) else error  # which else names the file again
+            raise PromptError(f"{file}: {seen}; expected a text file with one prompt a line. Check it.") from None
         jsonl = file.suffix == ".jsonl"
         prompts += [
             _from_json(line, f"{file.name}, line {number}") if jsonl else Prompt(line, slug_of(line))
@@ -59,7 +60,8 @@ def read_prompts(texts: Sequence[str], file: Path | None, token_ids: Sequence[st
         ]
     if not prompts:
         raise PromptError(
-            "no prompt was given; expected a text, --token-ids, or --file with one prompt a line. Give at least one."
+            f"no prompt was given{f' ({file} has none)' if file else ''}; expected a text, --token-ids, or --file with one "
+            "prompt a line. Give at least one."
         )
     return prompts
 

@@ -371,8 +371,14 @@ def _refusal(connection: Connection, error: neo4j.exceptions.Neo4jError, shift: 
     if code.startswith("Neo.ClientError") and not code.startswith("Neo.ClientError.Transaction"):
         line, column = _place(error.message or "", shift)
         at = f" (line {line}, column {column})" if line else ""
-        return QueryError(f"{message}{at}", line, column)
+        return QueryError(f"{message}{at}{_remedy(message, bool(line))}", line, column)
     return StoreError(f"Neo4j at {connection.uri} failed: {message} ({code}). What was stored before is still there.")
+
+
+def _remedy(message: str, placed: bool) -> str:
+    """What to do about a text that the server refuses, after what it says itself."""
+    expected = "" if "expect" in message.lower() else "; expected Cypher that the server can run"
+    return f"{expected}. {'Correct it there.' if placed else 'Correct the text or its parameters.'}"
 
 
 def _lacks_memory(error: neo4j.exceptions.Neo4jError) -> bool:
