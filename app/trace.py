@@ -59,10 +59,8 @@ def read_prompts(texts: Sequence[str], file: Path | None, token_ids: Sequence[st
             if line.strip()
         ]
     if not prompts:
-        raise PromptError(
-            f"no prompt was given{f' ({file} has none)' if file else ''}; expected a text, --token-ids, or --file with one "
-            "prompt a line. Give at least one."
-        )
+        seen = f"no prompt was given ({file} has none)" if file else "no prompt was given"
+        raise PromptError(f"{seen}; expected a text, --token-ids, or --file with one prompt a line. Give at least one.")
     return prompts
 
 

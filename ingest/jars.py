@@ -13,6 +13,7 @@ from tracer.errors import StoreError
 LOCK_FILE = Path(__file__).parent / "jars.lock.toml"
 N_THREADS = 8  # measured: 28 s for 176 MB; one thread needs minutes, more than 8 gain nothing
 TIMEOUT_S = 30
+SIZE_MB = 176  # of all jars
 
 Progress = Callable[[int, int, str], None]  # done, total, what
 
@@ -115,6 +116,11 @@ def _fetch(jar: Jar, folder: Path, context) -> None:
 
 
 def _cannot_fetch(done: int, total: int, folder: Path, error: OSError) -> StoreError:
+    if error.filename is not None and error.errno is not None:  # on this machine, not on the way to it
+        return StoreError(
+            f"{error.filename}: {error.strerror}; expected a place for Neo4j's jars, with room for {SIZE_MB} MB. "
+            "Choose another folder with THROUGHLINE_JARS, or free some space, and run the command again."
+        )
     if error.errno is not None:
         reason = error.strerror
     else:

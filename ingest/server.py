@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import filelock
@@ -85,8 +86,8 @@ class ServerStatus:
     """Everything of the server: data, logs, configuration, password."""
     uri: str | None = None
     pid: int | None = None
-    started: float | None = None
-    """Seconds since 1970."""
+    started: str | None = None
+    """When, in this machine's time."""
     memory_mib: float | None = None
     """Resident memory of the process."""
     data_mib: float = 0.0
@@ -140,7 +141,8 @@ class LocalServer:
             return ServerStatus(False, str(self.folder), data_mib=size_mib)
         memory_mib = psutil.Process(record.pid).memory_info().rss / 2**20
         uri = f"bolt://{HOST}:{record.port}"
-        return ServerStatus(True, str(self.folder), uri, record.pid, record.started, memory_mib, size_mib)
+        started = datetime.fromtimestamp(record.started).astimezone().isoformat(timespec="seconds")
+        return ServerStatus(True, str(self.folder), uri, record.pid, started, memory_mib, size_mib)
 
     def stop(self) -> bool:
         """Stop the server and wait until it has closed its files; False where none ran."""

@@ -278,7 +278,7 @@ class GraphStore:
         if folder and (free := shutil.disk_usage(folder).free) < needed:
             raise StoreError(
                 f"{free >> 20} MiB are free on the disk of {folder}; expected {needed >> 20} MiB or more for storing a "
-                "graph. Make room there; nothing was changed."
+                "graph. Make room there and run the command again; the database was not changed."
             )
 
     # -- a first load

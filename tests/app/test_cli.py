@@ -1,6 +1,7 @@
 """The command line: bad input is one sentence and exit code 2, an interrupt says what it leaves."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -24,6 +25,8 @@ TRACE = ["trace", "--model", str(MODEL_DIR), "--transcoders", str(CLT_DIR)]
         ([*TRACE, ""], "the prompt is empty"),
         ([*TRACE, "Fact: " * 100], "tokens; throughline-demo can read 64"),
         (TRACE, "no prompt was given"),
+        ([*TRACE, "--file", os.devnull], f"no prompt was given ({os.devnull} has none)"),
+        ([*TRACE, "--file", "nowhere.txt"], "nowhere.txt: No such file or directory; expected a text file"),
         ([*TRACE, "--token-ids", "2,x"], "are no token ids; expected numbers"),
         ([*TRACE, "--token-ids", "2,99999"], "token id 99999 at position 1 is out of range"),
         ([*TRACE, "--like", "another", "x"], "--like"),

@@ -15,6 +15,11 @@ def test_a_taken_port_is_refused_with_another_to_try():
             launch(port)
 
 
+def test_a_port_that_cannot_be_is_named():
+    with pytest.raises(CircuitError, match="there is no port 99999; expected a number from 0 to 65535"):
+        launch(99999)
+
+
 def test_the_demo_moves_on_from_a_taken_port(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -65,6 +65,12 @@ def test_an_error_has_its_place_in_the_text_as_typed(store):
     assert len(str(caught.value)) < 300 and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["MATCH (n RETURN n", "RETURN m", "RETURN $missing"])
+def test_an_error_says_what_was_expected_and_what_to_do(store, text):
+    with pytest.raises(QueryError, match=r"[Ee]xpected .*\. Correct .*\.$"):
+        store.cypher(text)
+
+
 def test_a_parameter_that_is_missing_is_named(store):
     with pytest.raises(QueryError, match="slug"):
         store.cypher("MATCH (g:Graph {slug: $slug}) RETURN g")

@@ -92,6 +92,13 @@ def test_without_a_network_it_says_what_to_do(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
+def test_a_folder_that_cannot_be_written_is_named(mirror, tmp_path):
+    (tmp_path / "file").touch()
+    jars = (publish(mirror, "part", b"good"),)
+    with pytest.raises(StoreError, match=r"file.*expected a place for Neo4j's jars.*THROUGHLINE_JARS"):
+        fetch_jars(tmp_path / "file", jars=jars)
+
+
 def test_the_lock_pins_every_jar_once_and_names_no_host():
     jars = read_lock()
     assert len(jars) == len(set(jars)) > 200

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -67,6 +68,11 @@ def test_a_later_command_adopts_it(server):
     before = pid_of(server)
     assert server.ensure().uri == server.status().uri
     assert pid_of(server) == before
+
+
+def test_people_are_told_since_when_it_runs(server):
+    made = psutil.Process(pid_of(server)).create_time()
+    assert datetime.fromisoformat(server.status().started or "").timestamp() == pytest.approx(made, abs=5)
 
 
 def test_it_listens_on_loopback_alone(server):
