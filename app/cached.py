@@ -20,16 +20,20 @@ from circuits.kept import Kept, found_in
 from circuits.nearest import why_nothing as why_nothing_in
 from circuits.pattern import match, parse_pattern
 from circuits.search import find_circuit
+from ingest.bolt import Plan
 from ingest.kept_circuits import kept_circuits as kept_circuits_in
 from ingest.kept_circuits import named_circuit
 from ingest.labels import Label, LabelStore
 from ingest.library import default_library
+from ingest.own_queries import OwnQueries
+from ingest.queries import Query
 from ingest.search import FEW, MOST_EXPLAINED, CircuitSearch, cypher_behind
 from ingest.store import GraphStore, open_store
 from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
 
 SHORT_S = 5  # seconds until a list is asked for again: graphs may come in while the page is open
+LONG_S = 60  # for what seldom changes
 KEPT_PACKED = 24  # graphs as bytes
 KEPT_EDGES = 30_000_000  # of whole graphs: about half a gigabyte
 KEPT_ANSWERS = 64
@@ -219,7 +223,19 @@ def forget_labels() -> None:
     graphs.clear()
 
 
-@st.cache_data(ttl=SHORT_S, show_spinner=False)
-def schema_counts() -> dict[str, int]:
-    """How many nodes of each label and relationships of each type there are."""
-    return store().schema_counts()
+@st.cache_data(ttl=LONG_S, show_spinner=False)
+def vocabulary() -> dict[str, dict[str, int]]:
+    """Labels, relationship types and properties in the database."""
+    return store().vocabulary()
+
+
+@st.cache_data(ttl=LONG_S, show_spinner=False)
+def own_queries() -> dict[str, Query]:
+    """The queries that people kept, by name."""
+    return OwnQueries(default_library()).all()
+
+
+@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
+def plan(text: str, params: dict[str, Any], version: str) -> Plan:
+    """How the server would answer a query. Raises QueryError where it is wrong or refused."""
+    return store().explain(text, params)

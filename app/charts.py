@@ -11,6 +11,7 @@ from circuits.compare import ONLY_A, ONLY_B
 BOTH_COLOUR = {"light": "#5b5bd6", "dark": "#8e8cf0"}
 HEAT = {"light": ["#eef0fb", "#9b9be6", "#2c2c86"], "dark": ["#1b1e2c", "#5757b8", "#c9c8ff"]}
 LABELLED = 10
+MOST_POINTS, MOST_BARS = 5_000, 60  # of a chart of any rows
 
 
 def scatter(frame: pd.DataFrame, theme: str) -> dict[str, Any]:
@@ -71,6 +72,44 @@ def heat_map(frame: pd.DataFrame, theme: str) -> dict[str, Any]:
             "tooltip": [{"field": "node"}, {"field": "prompt"},
                         {"field": "percent", "format": ".2f", "title": "influence, %"}],
         },
+    }  # fmt: skip
+
+
+def chart_columns(frame: pd.DataFrame, x: str = "", y: str = "") -> tuple[list[str], list[str], str, str]:
+    """What a chart of any rows can have along x and along y, and the chosen or else fitting ones.
+
+    >>> chart_columns(pd.DataFrame({"slug": ["a"], "n": [1], "share": [0.5]}))
+    (['slug', 'n', 'share'], ['n', 'share'], 'slug', 'n')
+    """
+    along = [str(name) for name, known in frame.notna().any().items() if known]
+    numbers = [name for name in along if pd.api.types.is_numeric_dtype(frame[name])]
+    texts = [name for name in along if name not in numbers]
+    x = x if x in along else next(iter([*texts, *along]), "")
+    y = y if y in numbers else next((name for name in numbers if name != x), next(iter(numbers), ""))
+    return along, numbers, x, y
+
+
+def rows_chart(frame: pd.DataFrame, x: str, y: str, theme: str) -> dict[str, Any]:
+    """Two columns of any rows: bars where x is a text, each text once with its mean, else points."""
+    texts = not pd.api.types.is_numeric_dtype(frame[x])
+    rows = pd.DataFrame({"x": frame[x].astype(str) if texts else frame[x], "y": frame[y].astype(float)})
+    rows = rows.dropna().head(MOST_POINTS)
+    if texts:
+        rows = rows.groupby("x", sort=False, as_index=False).agg(y=("y", "mean"), n=("y", "size"))
+        rows = rows.head(MOST_BARS)
+    tooltip = [{"field": "x", "title": x}, {"field": "y", "title": y, "format": ".4~g"}]
+    across = {"field": "y", "type": "quantitative", "title": y}
+    colour = BOTH_COLOUR[theme]
+    values = {"values": _records(rows)}
+    if not texts:
+        along = {"field": "x", "type": "quantitative", "title": x, "scale": {"zero": False}}
+        mark = {"type": "circle", "size": 46, "opacity": 0.66, "color": colour}
+        return {"data": values, "height": 420, "mark": mark, "encoding": {"x": along, "y": across, "tooltip": tooltip}}
+    called = {"field": "x", "type": "nominal", "title": x, "sort": None, "axis": {"labelLimit": 320}}
+    tooltip.append({"field": "n", "title": "rows, whose mean it is"})
+    return {
+        "data": values, "height": {"step": 22}, "mark": {"type": "bar", "color": colour, "cornerRadiusEnd": 3},
+        "encoding": {"y": called, "x": across, "tooltip": tooltip},
     }  # fmt: skip
 
 

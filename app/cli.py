@@ -304,14 +304,16 @@ def query(
     param: Annotated[list[str], Parameter(negative=())] = [],  # noqa: B006 - cyclopts wants a list
     format: Format = "table",
 ) -> None:
-    """Run one of the shipped queries (cypher/explore), or list them.
+    """Run one of the shipped queries (cypher/explore) or of those kept on the page Cypher, or list them.
 
     Args:
         name: Name of the query; without one, all are listed with their parameters.
         param: A parameter as name=value; may be repeated.
         format: How rows are printed.
     """
-    from ingest.queries import query_named, read_queries
+    from ingest.library import default_library
+    from ingest.own_queries import KIND, OwnQueries, find_query
+    from ingest.queries import read_queries
 
     if not name:
         rows = [
@@ -320,12 +322,13 @@ def query(
                 "purpose": query.purpose.partition("?")[0] + "?" if format == "table" else query.purpose,
                 "params": query.signature(),
             }
-            for query in read_queries("explore").values()
+            for query in (read_queries("explore") | OwnQueries(default_library()).all()).values()
         ]
         return print_rows(["name", "purpose", "params"], rows, format)
-    query_named(name).bind(_pairs(param))  # refused before a server is started
+    asked = find_query(name, default_library())
+    values = asked.bind(_pairs(param))  # refused before a server is started
     with progress_bar() as progress, _store(progress) as store:
-        result = store.run(name, **_pairs(param))
+        result = store.cypher(asked.text, values) if asked.kind == KIND else store.run(name, **values)
     print_rows(result.columns, result.records, format)
 
 
@@ -334,6 +337,7 @@ def cypher(
     text: Annotated[str, Parameter(allow_leading_hyphen=True)],
     *,
     param: Annotated[list[str], Parameter(negative=())] = [],  # noqa: B006
+    plan: bool = False,
     max_rows: Annotated[int, Parameter(validator=Number(gte=1))] = 1000,
     timeout_s: Annotated[float, Parameter(validator=Number(gt=0, lte=86_400))] = 30,
     format: Format = "table",
@@ -343,16 +347,21 @@ def cypher(
     Args:
         text: The query, or - to read it from standard input.
         param: A parameter as name=value, the value read as JSON where it is JSON; may be repeated.
+        plan: Print how the server would find the answer, and run nothing.
         max_rows: Most rows to return.
         timeout_s: Seconds after which the server ends the query.
         format: How rows are printed.
     """
     from app.params import Blank, value_of
+    from app.planhtml import plan_rows
 
     if text == "-":
         text = sys.stdin.read()
     params = {name: value_of(Blank(name, "any"), value) for name, value in _pairs(param).items()}
     with progress_bar() as progress, _store(progress) as store:
+        if plan:
+            top = store.explain(text, params).top
+            return print_rows(["operator", "rows", "details"], list(plan_rows(top)) if top else [], format)
         result = store.cypher(text, params, max_rows=max_rows, timeout_s=timeout_s)
     print_rows(result.columns, result.records, format)
     if result.truncated:

@@ -11,8 +11,8 @@ from tracer.errors import CircuitError
 HERE = Path(__file__).parent
 STYLE = """<style>
 .stMainBlockContainer {padding: 4.2rem 1.2rem 1rem; max-width: none}
-.st-key-cypher_text textarea {font-family: var(--st-code-font, ui-monospace, monospace); font-size: .85rem;
-  max-height: 330px}
+[class*="st-key-narrow_list"] button {min-height: 1.5rem; padding: 0 .2rem; text-align: left}
+[class*="st-key-narrow_list"] button p {font-size: .84rem; white-space: normal; overflow-wrap: anywhere}
 </style>"""
 
 

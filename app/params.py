@@ -3,11 +3,12 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingest.queries import Param, Query
 
+VIEWS = ("table", "graph", "chart", "plan")
 NOT_CODE = re.compile(r"""//[^\n]*|/\*.*?\*/|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`[^`]*`""", re.DOTALL)
 
 
@@ -44,21 +45,44 @@ def value_of(blank: Blank, text: str) -> Any:
     >>> value_of(Blank("k", "any"), "5"), value_of(Blank("name", "any"), "Dallas"), value_of(Blank("n", "integer"), "7")
     (5, 'Dallas', 7)
     """
-    if blank.type != "any":
-        return Param(blank.name, blank.type, blank.meaning).read(text)
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    return Param(blank.name, blank.type, blank.meaning).read(text)
 
 
-def query_params(text: str, name: str, values: Mapping[str, str]) -> dict[str, str]:
-    """The address of a query: by its name where it is saved, else by its text; and what was filled in.
+@dataclass(frozen=True)
+class Asked:
+    """A query that was run, and how its answer is looked at, as an address holds it."""
 
-    >>> query_params("RETURN $k", "", {"k": "5"})
-    {'q': 'RETURN $k', 'param_k': '5'}
-    """
-    return ({"name": name} if name else {"q": text}) | {f"param_{key}": value for key, value in values.items()}
+    text: str
+    name: str = ""
+    """Where it is a saved one."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """What was filled in, as text."""
+    view: str = VIEWS[0]
+    x: str = ""
+    """Columns of the chart; empty where it chooses them."""
+    y: str = ""
+
+    def params(self) -> dict[str, str]:
+        """As query parameters: the name where it is saved, else the text; what is at its default is left out.
+
+        >>> Asked("RETURN $k", values={"k": "5"}).params()
+        {'q': 'RETURN $k', 'param_k': '5'}
+        """
+        what = {"name": self.name} if self.name else {"q": self.text}
+        looks = {"view": "" if self.view == VIEWS[0] else self.view, "x": self.x, "y": self.y}
+        filled = {f"param_{key}": value for key, value in self.values.items()}
+        return what | filled | {key: value for key, value in looks.items() if value}
+
+
+def read_asked(given: Mapping[str, str], queries: Mapping[str, Query]) -> Asked | None:
+    """The query of an address; None where it holds none. A name that is not there any more gives its text, if any."""
+    name = given.get("name", "") if given.get("name") in queries else ""
+    text = queries[name].text if name else given.get("q", "").strip()
+    if not text:
+        return None
+    values = {key.removeprefix("param_"): value for key, value in given.items() if key.startswith("param_")}
+    view = given.get("view", "") if given.get("view") in VIEWS else VIEWS[0]
+    return Asked(text, name, values, view, given.get("x", ""), given.get("y", ""))
 
 
 def _blank(param: Param) -> Blank:

@@ -81,6 +81,17 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Step:
+    """One operator of a plan; those that it takes its rows from stand below it."""
+
+    operator: str
+    details: str
+    rows: float | None
+    """How many the planner expects; None where it does not say."""
+    sources: "tuple[Step, ...]" = ()
+
+
+@dataclass(frozen=True)
 class Plan:
     """What the server says about a query without running it."""
 
@@ -88,6 +99,10 @@ class Plan:
     """`r` reads, `w` writes, `rw` both, `s` changes the schema or administers."""
     operators: tuple[tuple[str, str], ...]
     """(operator, details), from the top of the plan down."""
+    top: Step | None = None
+    """The same as a tree; None where there is no plan."""
+    columns: tuple[str, ...] = ()
+    """Of the answer."""
 
 
 class Client:
@@ -175,9 +190,10 @@ class Client:
         """The plan of a query; nothing is run."""
         with translated(self.connection, shift=len("EXPLAIN ")), self._session(neo4j.READ_ACCESS) as session:
             query = neo4j.Query("EXPLAIN " + text, timeout=10)  # pyright: ignore[reportArgumentType]
-            summary = session.run(query, dict(parameters)).consume()
-        operators = tuple(_operators(summary.plan)) if summary.plan else ()
-        return Plan(summary.query_type or "", operators)
+            result = session.run(query, dict(parameters))
+            columns, summary = tuple(result.keys()), result.consume()
+        top = _step(summary.plan) if summary.plan else None
+        return Plan(summary.query_type or "", tuple(_operators(top)) if top else (), top, columns)
 
     def write(self, work: Callable[["Transaction"], T], timeout_s: float | None = None) -> T:
         """Do `work` in one transaction: all of it or nothing; done again where another writer was in the way.
@@ -312,11 +328,20 @@ def _size(value: Any) -> int:
             return 1
 
 
-def _operators(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    name = str(plan.get("operatorType", "")).partition("@")[0]
-    yield name, str(plan.get("args", {}).get("Details", ""))
-    for child in plan.get("children", ()):
-        yield from _operators(child)
+def _step(plan: Mapping[str, Any]) -> Step:
+    arguments = plan.get("args", {})
+    return Step(
+        str(plan.get("operatorType", "")).partition("@")[0],
+        str(arguments.get("Details", "")),
+        arguments.get("EstimatedRows"),
+        tuple(_step(child) for child in plan.get("children", ())),
+    )
+
+
+def _operators(step: Step) -> Iterator[tuple[str, str]]:
+    yield step.operator, step.details
+    for source in step.sources:
+        yield from _operators(source)
 
 
 @contextmanager

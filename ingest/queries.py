@@ -21,7 +21,7 @@ class Param:
 
     name: str
     type: str
-    """string, integer, float, boolean, list<string>, map, list<map> or list<list>."""
+    """string, integer, float, boolean, list<string>, map, list<map>, list<list>, or any: JSON where it is JSON."""
     meaning: str
     default: Any = NO_DEFAULT
 
@@ -176,8 +176,18 @@ def _strings(value: Any) -> list[str]:
     return list(value)
 
 
-_READERS = {"string": str, "integer": _integer, "float": float, "boolean": _boolean, "list<string>": _strings}
+def _any(value: Any) -> Any:
+    try:
+        return json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+_READERS = {
+    "string": str, "integer": _integer, "float": float, "boolean": _boolean, "list<string>": _strings, "any": _any
+}  # fmt: skip
 _EXPECTED = {
+    "any": "a number, JSON, or a text",
     "string": "a text",
     "integer": "a whole number",
     "float": "a number",

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ingest import guard
-from ingest.bolt import Client, Connection, Rows, Transaction, connection_from_environment
+from ingest.bolt import Client, Connection, Plan, Rows, Transaction, connection_from_environment
 from ingest.pieces import Passages
 from ingest.queries import query_named, read_queries
 from ingest.rows import graph_from_rows, graph_rows, node_labels
@@ -193,11 +193,21 @@ class GraphStore:
         Raises:
             QueryError: The text is wrong, is refused, or takes too long; with the place in the text where known.
         """
+        self.explain(text, params)
+        return self._read(text, params or {}, max_rows, timeout_s, MOST_SIZE, name)
+
+    def explain(self, text: str, params: Mapping[str, Any] | None = None) -> Plan:
+        """How the server would answer a query that `cypher` lets pass; nothing is run.
+
+        Raises:
+            QueryError: The text is wrong or is refused; with the place in the text where known.
+        """
         if not text.strip():
             raise QueryError("the Cypher is empty; expected a query such as MATCH (g:Graph) RETURN g.slug. Type one.")
         guard.check_text(text)
-        guard.check_plan(self._client.explain(text, params or {}))
-        return self._read(text, params or {}, max_rows, timeout_s, MOST_SIZE, name)
+        plan = self._client.explain(text, params or {})
+        guard.check_plan(plan)
+        return plan
 
     def cancel(self, name: str) -> bool:
         """End the query that `cypher` runs under this name, whose caller gets a QueryError; False where none does."""
@@ -205,13 +215,22 @@ class GraphStore:
 
     def schema_counts(self) -> dict[str, int]:
         """How many nodes of each label and relationships of each type there are, from the server's own counters."""
+        words = self.vocabulary()
+        return words["labels"] | words["types"]
+
+    def vocabulary(self) -> dict[str, dict[str, int]]:
+        """`labels` and `types` with how many there are of each, and `properties`, which are not counted (0)."""
         names = "CALL db.labels() YIELD label RETURN label AS name ORDER BY name"
         types = "CALL db.relationshipTypes() YIELD relationshipType RETURN relationshipType AS name ORDER BY name"
-        counts: dict[str, int] = {}
-        for listing, pattern in ((names, "(:`{}`)"), (types, "()-[:`{}`]->()")):
-            for row in self._client.read(listing, {}).records:
-                text = f"RETURN count {{ {pattern.format(row['name'].replace('`', '``'))} }} AS n"
-                counts[row["name"]] = self._client.read(text, {}).records[0]["n"]
+        properties = "CALL db.propertyKeys() YIELD propertyKey RETURN propertyKey AS name ORDER BY name"
+        counted = {"labels": self._counted(names, "(:`{}`)"), "types": self._counted(types, "()-[:`{}`]->()")}
+        return counted | {"properties": {row["name"]: 0 for row in self._client.read(properties, {}).records}}
+
+    def _counted(self, listing: str, pattern: str) -> dict[str, int]:
+        counts = {}
+        for row in self._client.read(listing, {}).records:
+            text = f"RETURN count {{ {pattern.format(row['name'].replace('`', '``'))} }} AS n"
+            counts[row["name"]] = self._client.read(text, {}).records[0]["n"]
         return {name: n for name, n in counts.items() if n}
 
     # -- what is stored, to the letter, and making it anew

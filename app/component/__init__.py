@@ -65,6 +65,29 @@ def net(nodes: list[dict], links: list[dict], *, height: int = 380, key: str) ->
     _mount("throughline_net")(key=key, data=data)
 
 
+def cypher_editor(
+    text: str, nonce: int, words: dict[str, Any], insert: dict[str, Any], *, key: str
+) -> tuple[str, bool]:
+    """A text field that knows Cypher: colours, brackets that belong together, completion.
+
+    Args:
+        text: What to show at first, or again whenever `nonce` changes.
+        words: `labels`, `types` and `properties` with their counts: what is offered for completion.
+        insert: `text` is put at the caret whenever its `nonce` changes.
+
+    Returns:
+        The text as the person has it, and whether Ctrl+Enter was pressed just now.
+    """
+    data = {"module": _address("editor"), "text": text, "nonce": nonce, "words": words, "insert": insert}
+    told = _mount("throughline_editor")(
+        key=key, data=data, on_text_change=lambda: None, on_run_change=lambda: None
+    )  # fmt: skip
+    for sent, ran in ((told.run, True), (told.text, False)):
+        if sent and sent["nonce"] == nonce:
+            return sent["text"], ran
+    return text, False
+
+
 def _address(module: str) -> str:
     return f"{MODULE_ROUTE}/{modules_version()}/{module}.js"
 

@@ -378,7 +378,7 @@ def test_what_was_typed_is_shown_and_never_taken_for_a_picture_or_a_link(page: P
 
 def test_cypher_runs_from_the_keyboard_and_the_address_holds_it(page: Page):
     page.goto("/cypher")
-    editor = page.get_by_label("Query", exact=True)
+    editor = page.get_by_label("Cypher", exact=True)
     editor.fill("MATCH (n:Token) RETURN count(n) AS tokens, $x AS given")
     editor.press("Tab")
     page.get_by_role("textbox", name="$x").fill("7")
@@ -390,7 +390,7 @@ def test_cypher_runs_from_the_keyboard_and_the_address_holds_it(page: Page):
 
 def test_control_and_enter_in_the_editor_runs_what_is_typed(page: Page):
     page.goto("/cypher")
-    editor = page.get_by_label("Query", exact=True)
+    editor = page.get_by_label("Cypher", exact=True)
     editor.fill("UNWIND [1, 2, 3] AS n RETURN n")
     editor.press("Control+Enter")
     expect(page.get_by_text("3 rows · ")).to_be_visible(timeout=30_000)

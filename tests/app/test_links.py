@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from app.ask import Question, join_steps, read_question
-from app.params import Blank, blanks_of, names_of, query_params
+from app.params import VIEWS as LOOKS
+from app.params import Asked, Blank, blanks_of, names_of, read_asked
 from app.viewlink import MODES, START, parse_view, view_params
 from ingest.queries import read_queries
 
@@ -77,5 +78,22 @@ def test_every_saved_query_has_a_field_for_each_parameter_of_its_header():
 
 def test_a_text_of_ones_own_gets_untyped_fields_and_an_address_of_its_own():
     assert blanks_of("RETURN $x", None) == [Blank("x", "any")]
-    assert query_params("RETURN $x", "", {"x": "5"}) == {"q": "RETURN $x", "param_x": "5"}
-    assert query_params("RETURN 1", "graphs", {}) == {"name": "graphs"}
+    assert Asked("RETURN $x", values={"x": "5"}).params() == {"q": "RETURN $x", "param_x": "5"}
+
+
+@given(
+    some.sampled_from(["", "graphs", "strongest_sources"]),
+    some.dictionaries(some.from_regex(r"\A\w{1,8}\Z"), some.text()),
+    some.sampled_from(LOOKS),
+    some.text(max_size=5),
+    some.text(max_size=5),
+)
+def test_a_query_and_how_it_is_looked_at_come_back_from_their_address(name, values, view, x, y):
+    queries = read_queries("explore")
+    asked = Asked(queries[name].text if name else "RETURN $x AS n", name, values, view, x, y)
+    assert read_asked(asked.params(), queries) == asked
+
+
+def test_an_address_without_a_query_asks_nothing():
+    assert read_asked({}, {}) is None and read_asked({"name": "gone"}, {}) is None
+    assert read_asked({"q": "RETURN 1", "view": "magic"}, {}) == Asked("RETURN 1")

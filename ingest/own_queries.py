@@ -1,0 +1,126 @@
+"""Queries that people keep: a file each in the library, with the same header as those that ship."""
+
+import json
+import re
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from ingest.library import Library
+from ingest.queries import Query, query_named, read_queries, read_query
+from tracer.errors import GraphFormatError, QueryError, StoreError
+
+FOLDER = "queries"  # in the library, so that a team that shares it shares them
+KIND = "own"
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
+_TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
+
+
+class OwnQueries:
+    """The queries kept in a library, by name."""
+
+    def __init__(self, library: Library):
+        self.root = f"{library.root.rstrip('/')}/{FOLDER}"
+        self._fs, self._path = fsspec.core.url_to_fs(self.root)
+
+    def all(self) -> dict[str, Query]:
+        """Every kept query by name; a file that cannot be read is left out, and `read` tells why."""
+        found = {}
+        for name in self.names():
+            try:
+                found[name] = self.read(name)
+            except GraphFormatError:
+                continue
+        return found
+
+    def names(self) -> list[str]:
+        """The names of all files, sorted."""
+        if not self._fs.exists(self._path):
+            return []
+        files = (str(entry).rpartition("/")[2] for entry in self._fs.ls(self._path, detail=False))
+        return sorted(file.removesuffix(".cypher") for file in files if file.endswith(".cypher"))
+
+    def read(self, name: str) -> Query:
+        """A kept query. Raises GraphFormatError where its header lacks something."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.cypher"
+            path.write_bytes(self._fs.cat_file(self._place(name)))
+            return replace(read_query(path), kind=KIND)
+
+    def keep(self, name: str, purpose: str, text: str, values: Mapping[str, Any], columns: tuple[str, ...]) -> Query:
+        """Keep a text under a name, in place of one of the same name; what is filled in becomes its defaults.
+
+        Args:
+            columns: What it returned.
+
+        Raises:
+            QueryError: The name does not fit, or is that of a query that ships.
+            StoreError: It cannot be written (no room, no rights).
+        """
+        if not _NAME.fullmatch(name):
+            raise QueryError(
+                f"{name!r} cannot name a query; expected small letters, digits and _ after a letter, such as "
+                "texas_features. Choose another name."
+            )
+        if name in read_queries("explore"):
+            raise QueryError(f"{name} is the name of a query that ships. Choose another name.")
+        content = query_file(name, purpose, text, values, columns).encode()
+        part = f"{self._path}/{name}.{uuid.uuid4().hex}.part"
+        try:
+            self._fs.makedirs(self._path, exist_ok=True)
+            self._fs.pipe_file(part, content)
+            self._fs.mv(part, self._place(name))
+        except OSError as error:
+            raise StoreError(
+                f"query {name} cannot be kept in {self.root}: {error.strerror or error}; expected room and the right "
+                "to write there. Make room, or name another folder with THROUGHLINE_LIBRARY."
+            ) from error
+        return self.read(name)
+
+    def remove(self, name: str) -> None:
+        """Delete a kept query, if it is there."""
+        if name in self.names():
+            self._fs.rm(self._place(name))
+
+    def _place(self, name: str) -> str:
+        return f"{self._path}/{name}.cypher"
+
+
+def find_query(name: str, library: Library) -> Query:
+    """The query of this name, of those that ship and those that are kept.
+
+    Raises:
+        QueryError: There is none; the message has the names that exist.
+    """
+    own = OwnQueries(library)
+    return own.read(name) if name in own.names() else query_named(name)
+
+
+def query_file(name: str, purpose: str, text: str, values: Mapping[str, Any], columns: tuple[str, ...]) -> str:
+    """A query as a file of cypher/ has it."""
+    params = [f"${key}  {_type_of(value)}  {_default(value)}a value to fill in" for key, value in values.items()]
+    returns = [f"{_plain(column)}  any  as the query says" for column in columns]
+    lines = [f"// name:    {name}", f"// purpose: {' '.join(purpose.split()) or 'A query of your own.'}"]
+    for title, rows in (("params: ", params), ("returns:", returns)):
+        lines += [f"// {title if at == 0 else ' ' * 8} {row}" for at, row in enumerate(rows or ["none"])]
+    return "\n".join([*lines, "// access:  read", "", text.strip(), ""])  # a comment after a gap is no header
+
+
+def _type_of(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return "list<string>"
+    return _TYPES.get(type(value), "any")
+
+
+def _default(value: Any) -> str:
+    """A semicolon ends it, so one in a text is written as JSON may."""
+    return "" if value is None else "default " + json.dumps(value).replace(";", r"\u003b") + "; "
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"\s+", "", column) or "_"
