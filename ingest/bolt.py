@@ -245,6 +245,13 @@ class Transaction:
     def __init__(self, tx: neo4j.Transaction):
         self._tx = tx
 
+    def send(self, text: str, **parameters: Any) -> None:
+        """Run one statement whose rows nobody needs, without waiting: the server works while the next one is packed.
+
+        What fails is raised by a later call, or by the commit.
+        """
+        self._tx.run(text, parameters)  # pyright: ignore[reportArgumentType]
+
     def run(self, text: str, **parameters: Any) -> list[dict[str, Any]]:
         """All rows of one statement.
 

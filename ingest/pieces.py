@@ -12,9 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+import pandas as pd
+
 from ingest.bolt import Client, Transaction
 from ingest.queries import query_named
-from ingest.rows import GraphRows, tuples
+from ingest.rows import GraphRows
 from ingest.writing import (
     HAS_GRAPH,
     Added,
@@ -22,10 +24,13 @@ from ingest.writing import (
     add_features,
     add_marks,
     batches,
+    columns,
     count_flows,
+    edge_batches,
     entries_of,
     flows_of,
     load,
+    send,
 )
 from tracer.errors import StoreError
 from tracer.schema import NODE_LABELS
@@ -125,14 +130,14 @@ class Passages:
             made = {row["node_id"]: row["element"] for row in load(tx, "add_passing_nodes", name=name, rows=some)}
             return [made[node["node_id"]] for node in some]
 
-        def edges(tx: Transaction, piece: list[tuple]) -> None:
+        def edges(tx: Transaction, piece: pd.DataFrame) -> None:
             self._hold(tx, name, "arriving")
-            for batch in batches(piece):
-                load(tx, "add_edges", elements=elements, rows=batch)
+            for batch in edge_batches(piece):
+                send(tx, "add_edges", elements=elements, columns=columns(batch))
 
         for some in batches([node for kind in rows.nodes.values() for node in kind]):
             elements += self._client.write(lambda tx, some=some: nodes(tx, some))
-        for at, piece in enumerate(batches(tuples(rows.edges), PIECE)):
+        for at, piece in enumerate(edge_batches(rows.edges, PIECE)):
             if progress:
                 progress(at * PIECE, len(rows.edges), "storing edges")
             self._client.write(lambda tx, piece=piece: edges(tx, piece))
@@ -153,7 +158,8 @@ class Passages:
 
     def _count(self, name: str, graph_id: str, n_edges: int, done: int, sign: int) -> None:
         """Add the links of a graph to the aggregate, or take them away, from its feature number `done` on."""
-        elements = list(self._client.write(lambda tx: entries_of(tx, graph_id)).values())
+        entries = self._client.write(lambda tx: entries_of(tx, graph_id)).values()
+        elements = [entry.element for entry in entries]
         size = max(1, len(elements) * PIECE // max(n_edges, 1))  # features whose links make about one piece
 
         def piece(tx: Transaction, at: int) -> None:

@@ -1,7 +1,9 @@
 """What is written of a graph within one transaction, and how it is taken away again."""
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import pandas as pd
 
 from ingest.bolt import Transaction
 from ingest.queries import query_named
@@ -13,6 +15,16 @@ T = TypeVar("T")
 Progress = Callable[[int, int, str], None]  # done, total, what
 Added = Literal["ingested", "unchanged"]
 Flow = tuple[str, str, int, int]  # handles of two features, edges between them, sum of their shares in billionths
+
+
+class Entry(NamedTuple):
+    """An entry of a dictionary that occurs in a graph."""
+
+    element: str
+    """Its handle."""
+    graphs: int
+    """How many graphs it occurs in."""
+
 
 HAS_GRAPH = "MATCH (graph:Graph {graph_id: $graph_id, ready: true}) RETURN graph.n_edges AS n_edges"
 
@@ -32,11 +44,13 @@ def add_graph(tx: Transaction, rows: GraphRows, progress: Progress | None, repla
             element |= {row["node_id"]: row["element"] for row in made}
     elements = [element[node["node_id"]] for nodes in rows.nodes.values() for node in nodes]
     add_features(tx, rows, elements)
-    for at, batch in enumerate(batches(tuples(rows.edges))):
+    for at, batch in enumerate(edge_batches(rows.edges)):
         if progress:
             progress(at * BATCH, len(rows.edges), "storing edges")
-        load(tx, "add_edges", elements=elements, rows=batch)
-    count_flows(tx, _flows_of_rows(rows, entries_of(tx, graph_id)), 1)
+        send(tx, "add_edges", elements=elements, columns=columns(batch))
+    entries = entries_of(tx, graph_id)
+    fresh = {entry.element for entry in entries.values() if entry.graphs == 1}
+    count_flows(tx, _flows_of_rows(rows, entries), 1, fresh)
     add_marks(tx, rows)
     if progress:
         progress(len(rows.edges), len(rows.edges), "storing edges")
@@ -46,7 +60,8 @@ def add_graph(tx: Transaction, rows: GraphRows, progress: Progress | None, repla
 def remove_graph(tx: Transaction, graph_id: str) -> bool:
     """Delete a graph and its part of the aggregate; False where there is none."""
     load(tx, "count_features", graph_id=graph_id, sign=-1)
-    count_flows(tx, flows_of(tx, graph_id, list(entries_of(tx, graph_id).values())), -1)
+    elements = [entry.element for entry in entries_of(tx, graph_id).values()]
+    count_flows(tx, flows_of(tx, graph_id, elements), -1)
     load(tx, "remove_unused_flows")
     load(tx, "remove_supernodes", graph_id=graph_id)
     load(tx, "remove_nodes", graph_id=graph_id)
@@ -85,13 +100,14 @@ def add_features(tx: Transaction, rows: GraphRows, elements: list[str]) -> None:
     """Tie the nodes with these handles to the entries of their dictionary, which then count this graph."""
     for batch in batches(rows.features):
         tied = [[elements[at], *rest] for at, *rest in batch]
-        load(tx, "add_features", source_set=rows.graph["source_set"], rows=tied)
-    load(tx, "count_features", graph_id=rows.graph["graph_id"], sign=1)
+        send(tx, "add_features", source_set=rows.graph["source_set"], rows=tied)
+    send(tx, "count_features", graph_id=rows.graph["graph_id"], sign=1)
 
 
-def entries_of(tx: Transaction, graph_id: str) -> dict[tuple[int, int], str]:
-    """(layer, index) -> handle of each feature in a graph, sorted."""
-    return {(row["layer"], row["index"]): row["element"] for row in load(tx, "entries_of_graph", graph_id=graph_id)}
+def entries_of(tx: Transaction, graph_id: str) -> dict[tuple[int, int], Entry]:
+    """(layer, index) -> each feature in a graph, sorted."""
+    found = load(tx, "entries_of_graph", graph_id=graph_id)
+    return {(row["layer"], row["index"]): Entry(row["element"], row["graphs"]) for row in found}
 
 
 def flows_of(tx: Transaction, graph_id: str, elements: list[str]) -> list[Flow]:
@@ -100,20 +116,28 @@ def flows_of(tx: Transaction, graph_id: str, elements: list[str]) -> list[Flow]:
     return [(row["source"], row["target"], row["edges"], row["billionths"]) for row in found]
 
 
-def count_flows(tx: Transaction, flows: Iterable[Flow], sign: int) -> None:
-    """Add (sign 1) or take away (-1) one graph's links; its features are locked by `count_features` before."""
+def count_flows(tx: Transaction, flows: Iterable[Flow], sign: int, fresh: Collection[str] = ()) -> None:
+    """Add (sign 1) or take away (-1) one graph's links; its features are locked by `count_features` before.
+
+    Args:
+        fresh: Handles of features that no other graph has: nobody needs to look whether their links are there.
+    """
+    new: list[Flow] = []
     rest: dict[str, dict[str, list[int]]] = {}
-    for source, target, *sums in flows:
-        rest.setdefault(source, {})[target] = sums
+    for source, target, edges, billionths in flows:
+        if source in fresh or target in fresh:
+            new.append((source, target, edges, billionths))
+        else:
+            rest.setdefault(source, {})[target] = [edges, billionths]
     for row in load(tx, "change_flows", rows=[list(item) for item in rest.items()], sign=sign):
         del rest[row["source"]][row["target"]]
     if sign < 0:
         return  # a link that is not there has nothing to lose
-    elements = list({handle: None for source, targets in rest.items() for handle in (source, *targets)})
+    new += [(source, target, some[target][0], some[target][1]) for source, some in rest.items() for target in some]
+    elements = list({handle: None for source, target, *_ in new for handle in (source, target)})
     number = {element: at for at, element in enumerate(elements)}
-    new = [[number[source], number[target], *sums] for source, some in rest.items() for target, sums in some.items()]
-    for batch in batches(new):
-        load(tx, "add_flows", elements=elements, rows=batch)
+    for batch in batches([(number[source], number[target], *sums) for source, target, *sums in new]):
+        send(tx, "add_flows", elements=elements, columns=list(zip(*batch, strict=True)))
 
 
 def load(tx: Transaction, name: str, /, **params: Any) -> list[dict[str, Any]]:
@@ -122,11 +146,27 @@ def load(tx: Transaction, name: str, /, **params: Any) -> list[dict[str, Any]]:
     return tx.run(query.text, **query.bind(params))
 
 
+def send(tx: Transaction, name: str, /, **params: Any) -> None:
+    """Run a query of cypher/load whose rows nobody needs, without waiting for it."""
+    query = query_named(name, "load")
+    tx.send(query.text, **query.bind(params))
+
+
 def batches(rows: list[T], size: int = BATCH) -> list[list[T]]:
     """The rows, some at a time."""
     return [rows[at : at + size] for at in range(0, len(rows), size)]
 
 
-def _flows_of_rows(rows: GraphRows, entries: dict[tuple[int, int], str]) -> list[Flow]:
-    elements = [entries[entry] for entry in rows.entries]
+def edge_batches(edges: pd.DataFrame, size: int = BATCH) -> Iterator[pd.DataFrame]:
+    """The rows of a table, some at a time."""
+    return (edges.iloc[at : at + size] for at in range(0, len(edges), size))
+
+
+def columns(rows: pd.DataFrame) -> list[list[Any]]:
+    """The columns of a table of numbers as plain Python."""
+    return [rows[name].tolist() for name in rows]
+
+
+def _flows_of_rows(rows: GraphRows, entries: dict[tuple[int, int], Entry]) -> list[Flow]:
+    elements = [entries[entry].element for entry in rows.entries]
     return [(elements[source], elements[target], *sums) for source, target, *sums in tuples(rows.flows)]
