@@ -20,13 +20,12 @@ from ingest.library import Library
 from ingest.load import keep_graph, relabel
 from ingest.store import GraphStore
 from ingest.writing import Progress
-from tracer.errors import GraphFormatError
-from tracer.graph import EDGES_FILE, METADATA_FILE, NODES_FILE, AttributionGraph
+from tracer.errors import GraphFormatError, naming
+from tracer.graph import FILES, AttributionGraph
 
 FORMAT, VERSION = "throughline-library", 2
 READ_VERSIONS = (1, VERSION)  # the first had graphs alone
 MANIFEST = "manifest.json"
-FILES = (NODES_FILE, EDGES_FILE, METADATA_FILE)
 CHUNK = 1 << 20  # bytes
 OTHER_FOLDERS = {labels.FOLDER, kept_circuits.FOLDER}  # beside those of graphs
 MANIFEST_LIMIT = 64 << 20  # bytes; 300 a file
@@ -60,7 +59,7 @@ def backup(library: Library, path: Path, progress: Progress | None = None) -> in
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:  # Parquet is compressed already
+        with naming(path), zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:  # Parquet is compressed already
             for done, graph_id in enumerate(ids):
                 if progress:
                     progress(done, len(ids), f"archiving {graph_id}")

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ingest.export_formats import ExportFormat
+from tracer.errors import naming
 from tracer.graph import AttributionGraph
 from tracer.influence import cumulative_shares
 from tracer.schema import NodeKind
@@ -301,7 +302,7 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
     part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with part.open("wb") as out:
+        with naming(path), part.open("wb") as out:
             yield out
         part.replace(path)
     except BaseException:

@@ -13,6 +13,9 @@ CircuitError
       + QueryError          a Cypher text or its parameters are refused; carries the place
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class CircuitError(Exception):
     """Base class; caught at the command line and in the app, nowhere else."""
@@ -61,3 +64,13 @@ class QueryError(StoreError):
         super().__init__(message)
         self.line = line  # 1-based, in the text as typed
         self.column = column  # 1-based
+
+
+@contextmanager
+def naming(place: object) -> Iterator[None]:
+    """Give an OSError that names no file, as that of a full disk, the name of this place."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(place)
+        raise

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracer import display
-from tracer.errors import GraphFormatError
+from tracer.errors import GraphFormatError, naming
 from tracer.influence import start_weights
 from tracer.schema import EDGE_COLUMNS, NODE_COLUMNS, SCHEMA_VERSION, NodeKind
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 METADATA_FILE = "metadata.json"
 NODES_FILE = "nodes.parquet"
 EDGES_FILE = "edges.parquet"
+FILES = (NODES_FILE, EDGES_FILE, METADATA_FILE)
+PART = ".part"  # after the name of a file that is not written to its end
 OUTLINE_COLUMNS = ["node_id", "kind", "layer", "position", "index", "label"]  # what patterns ask for
 
 
@@ -229,20 +231,32 @@ class AttributionGraph:
         """Write the graph into the folder at this path or fsspec URL, replacing what is there.
 
         Raises:
-            OSError: The folder cannot be written (no room, no rights); no graph is visible there then.
+            OSError: The folder cannot be written (no room, no rights); the graph that was there is still there.
         """
         fs, path = fsspec.core.url_to_fs(str(url))
         fs.makedirs(path, exist_ok=True)
+        try:
+            with naming(url):
+                self._write(fs, path, PART)
+        except BaseException:
+            for name in FILES:
+                if fs.exists(f"{path}/{name}{PART}"):
+                    fs.rm(f"{path}/{name}{PART}")
+            raise
         if fs.exists(f"{path}/{METADATA_FILE}"):
-            fs.rm(f"{path}/{METADATA_FILE}")
-        _write_table(fs, f"{path}/{NODES_FILE}", pa.Table.from_pandas(self.nodes, preserve_index=False))
+            fs.rm(f"{path}/{METADATA_FILE}")  # without it there is no graph, so none of two halves
+        for name in FILES:
+            fs.mv(f"{path}/{name}{PART}", f"{path}/{name}")
+
+    def _write(self, fs: Any, path: str, ending: str) -> None:
+        """Write the files of this graph, each with this ending, into a folder."""
+        _write_table(fs, f"{path}/{NODES_FILE}{ending}", pa.Table.from_pandas(self.nodes, preserve_index=False))
         columns = {name: getattr(self.edges, name) for name in EDGE_COLUMNS}
-        _write_table(fs, f"{path}/{EDGES_FILE}", pa.table(columns))
+        _write_table(fs, f"{path}/{EDGES_FILE}{ending}", pa.table(columns))
         about = {"schema_version": SCHEMA_VERSION, "graph_id": self.graph_id, "content_hash": self.content_hash}
         about |= dataclasses.asdict(self.metadata)
-        with fs.open(f"{path}/{METADATA_FILE}.part", "w") as out:
+        with fs.open(f"{path}/{METADATA_FILE}{ending}", "w") as out:
             json.dump(about, out, indent=1, ensure_ascii=False)
-        fs.mv(f"{path}/{METADATA_FILE}.part", f"{path}/{METADATA_FILE}")
 
     @classmethod
     def load(cls, url: str) -> "AttributionGraph":

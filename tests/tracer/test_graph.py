@@ -197,9 +197,8 @@ def test_a_missing_column_is_named():
         AttributionGraph.build(small_nodes().drop(columns="layer"), np.array([]), np.array([]), np.array([]), ABOUT)
 
 
-@pytest.mark.parametrize("stop_at", ["nodes.parquet", "edges.parquet", "metadata.json.part"])
-def test_a_crash_while_saving_leaves_no_half_graph(tmp_path, monkeypatch, stop_at):
-    """The disk fills up while one of the files is written: there is no graph then, and none that is damaged."""
+@pytest.mark.parametrize("stop_at", ["nodes.parquet.part", "edges.parquet.part", "metadata.json.part"])
+def test_a_disk_that_fills_up_while_saving_leaves_the_graph_that_was_there(tmp_path, monkeypatch, stop_at):
     import fsspec.implementations.local as local
 
     folder = tmp_path / "graph"
@@ -212,13 +211,28 @@ def test_a_crash_while_saving_leaves_no_half_graph(tmp_path, monkeypatch, stop_a
         return real_open(self, path, mode, *args, **options)
 
     monkeypatch.setattr(local.LocalFileSystem, "open", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         small_graph(prompt="another").save(str(folder))
-    with pytest.raises(GraphFormatError, match=r"no metadata\.json there"):
-        AttributionGraph.load(str(folder))
-    monkeypatch.undo()
-    small_graph().save(str(folder))
+    assert caught.value.filename == str(folder)
     assert AttributionGraph.load(str(folder)).graph_id == small_graph().graph_id
+    assert sorted(path.name for path in folder.iterdir()) == ["edges.parquet", "metadata.json", "nodes.parquet"]
+    monkeypatch.undo()
+    small_graph(prompt="another").save(str(folder))
+    assert AttributionGraph.load(str(folder)).graph_id == small_graph(prompt="another").graph_id
+
+
+def test_a_graph_cut_off_while_it_is_exchanged_is_none(tmp_path, monkeypatch):
+    import fsspec.implementations.local as local
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    small_graph().save(str(tmp_path))
+    monkeypatch.setattr(local.LocalFileSystem, "mv", killed)
+    with pytest.raises(KeyboardInterrupt):
+        small_graph(prompt="another").save(str(tmp_path))
+    with pytest.raises(GraphFormatError, match=r"no metadata\.json there"):
+        AttributionGraph.load(str(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["nodes.parquet", "edges.parquet"])
