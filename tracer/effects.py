@@ -14,35 +14,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from tracer.batches import batch_sizes
+from tracer.carried import Carried
 from tracer.frozen import FrozenLayer
 from tracer.ledger import Ledger
+from tracer.pullback import PullBack, Targets, at_position
 from tracer.replacement import LocalReplacement
 
-BATCH_BYTES = 2**28  # of gradients under way at once; larger batches are not faster
 WRITE_BYTES = 2**29  # what sources write is laid out for products once, up to here; beyond, at each use
-ENOUGH_ROWS = 2048  # positions x rows from which on products run at full speed
-MAX_WASTE = 0.06  # share of a batch's positions that may lie after their rows' own
 FOLDED_POSITIONS = 256  # up to here tokens are carried through the first attention: (P, D, P) must fit
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Linear reads of the residual stream, one a row."""
-
-    layer_B: Tensor
-    """Reads before the MLP of this layer; n_layers: reads after the last block."""
-    position_B: Tensor
-    read_BD: Tensor
-    """Gradient of the target in the residual stream there."""
-    constant_BC: Tensor
-    """What the constant terms of the model put into the target."""
-
-    def __len__(self) -> int:
-        return len(self.layer_B)
-
-    def take(self, rows: Tensor | slice) -> "Targets":
-        """The targets at these rows."""
-        return Targets(self.layer_B[rows], self.position_B[rows], self.read_BD[rows], self.constant_BC[rows])
 
 
 @dataclass(frozen=True)
@@ -62,9 +42,13 @@ class DirectEffects:
     """Direct effects of all sources of one prompt (features, errors layer by layer, tokens, constants) on any target.
 
     Without a ledger there are no constants among the sources.
+
+    Args:
+        middle: Gradients are pulled down to this layer only; what is written below it is carried up to it. 0: to the
+            bottom.
     """
 
-    def __init__(self, local: LocalReplacement, batch_size: int, ledger: Ledger | None = None):
+    def __init__(self, local: LocalReplacement, batch_size: int, ledger: Ledger | None = None, middle: int = 0):
         self.local, self.ledger = local, ledger
         self.batch_size = batch_size
         self.n_features = len(local.features)
@@ -73,10 +57,14 @@ class DirectEffects:
         self._column = _columns(local)
         n_written = sum(len(writes) for writes in local.writes) + local.n_layers * local.n_pos
         self._keep_writes = n_written * local.token_PD[0].nbytes <= WRITE_BYTES
-        self._blocks = [self._sources(layer) for layer in range(local.n_layers)]
-        layers = local.frozen.layers
-        self._maps = [_PullBack(layer, layers[i - 1] if i else None) for i, layer in enumerate(layers)]
-        self._embedding = _Embedding(layers[0], local.token_PD) if local.n_pos <= FOLDED_POSITIONS else None
+        self.middle, layers = middle, local.frozen.layers
+        self._blocks = {layer: self._sources(layer) for layer in range(middle, local.n_layers)}
+        self._maps = {i: PullBack(layers[i], layers[i - 1] if i > middle else None) for i in self._blocks}
+        folded = not middle and local.n_pos <= FOLDED_POSITIONS
+        self._embedding = _Embedding(layers[0], local.token_PD) if folded else None
+        self._carried = Carried(local, middle, batch_size) if middle else None
+        if self._carried:
+            self._carried_column_S = self._inner(self._carried.column_S)
 
     def of_features(self, rows: Tensor) -> Targets:
         """These active features as targets: their pre-activations."""
@@ -86,7 +74,7 @@ class DirectEffects:
             here = layer_B == layer
             read_BD[here] = layers[layer].read.pull_at(position_B[here], read_BD[here])
         constant_BC = self.ledger.feature_AC[rows] if self.ledger else read_BD[:, :0]
-        return Targets(layer_B, position_B, read_BD, constant_BC)
+        return Targets(layer_B, position_B, read_BD, constant_BC, rows)
 
     def of_outputs(self, vector_KD: Tensor, position_K: Tensor, own_K: Tensor | None = None) -> Targets:
         """Directions of the final norm's output at these positions as targets.
@@ -101,33 +89,35 @@ class DirectEffects:
     @torch.no_grad()
     def rows(self, targets: Targets) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (rows of `targets`, their (B, S) effects); columns are features, errors, tokens, constants."""
+        below_B = targets.layer_B < self.middle
+        for rows in below_B.nonzero()[:, 0].split(self.batch_size) if below_B.any() else ():
+            yield rows, self._outer(self._met_below(targets.take(rows)), targets.constant_BC[rows])
         order = torch.argsort(targets.position_B, stable=True)  # rows of one batch share a causal cone
-        for rows in order.split(self._batches(targets.position_B[order].tolist())):
+        order = order[~below_B[order]]
+        bytes_a_row = self._maps[self.middle].bytes_a_row
+        for rows in order.split(batch_sizes(targets.position_B[order].tolist(), self.batch_size, bytes_a_row)):
             by_layer = rows[torch.argsort(targets.layer_B[rows], descending=True, stable=True)]
-            effect_BS, constant_BC = self._pull(targets.take(by_layer)), targets.constant_BC[by_layer]
-            if self._column is not None:
-                features_BA = effect_BS[:, : self.n_features].index_select(1, self._column)
-                effect_BS = torch.cat([features_BA, effect_BS[:, self.n_features :], constant_BC], 1)
-            elif constant_BC.shape[1]:
-                effect_BS = torch.cat([effect_BS, constant_BC], 1)
-            yield by_layer, effect_BS
+            yield by_layer, self._outer(self._pull(targets.take(by_layer)), targets.constant_BC[by_layer])
 
-    def _batches(self, position_B: list[int]) -> list[int]:
-        """How many of these targets, sorted by position, to take at once, again and again.
+    def _inner(self, column_S: Tensor) -> Tensor:
+        """Where these sources stand inside."""
+        if self._column is None:
+            return column_S
+        feature_S = column_S.clamp(max=self.n_features - 1)
+        return torch.where(column_S < self.n_features, self._column[feature_S], column_S)
 
-        A batch reaches as far as its last position; it ends before the rows that end earlier would cost too much, and
-        before its gradients fill the memory set aside for them.
-        """
-        sizes, start, reached, most = [], 0, 0, BATCH_BYTES / self._maps[0].bytes_a_row
-        for row, position in enumerate(position_B):
-            size, whole = row - start, (row - start + 1) * (position + 1)
-            useful = reached + position + 1
-            wasteful = size * position_B[max(row - 1, start)] >= ENOUGH_ROWS and useful < (1 - MAX_WASTE) * whole
-            if size and (size == self.batch_size or wasteful or whole > most):
-                sizes.append(size)
-                start, useful = row, position + 1
-            reached = useful
-        return [*sizes, len(position_B) - start]
+    def _outer(self, effect_BS: Tensor, constant_BC: Tensor) -> Tensor:
+        """The same effects in the order in which sources are given, with those of constants."""
+        if self._column is not None:
+            features_BA = effect_BS[:, : self.n_features].index_select(1, self._column)
+            return torch.cat([features_BA, effect_BS[:, self.n_features :], constant_BC], 1)
+        return torch.cat([effect_BS, constant_BC], 1) if constant_BC.shape[1] else effect_BS
+
+    def _met_below(self, targets: Targets) -> Tensor:
+        """(B, S) effects on features below the middle; columns in inner order."""
+        assert self._carried and targets.feature_B is not None
+        effect_BS = targets.read_BD.new_zeros(len(targets), self.n_computed)
+        return effect_BS.index_copy_(1, self._carried_column_S, self._carried.effect_TS[targets.feature_B])
 
     def _pull(self, targets: Targets) -> Tensor:
         """(B, S) effects on targets that are sorted from the highest layer down; columns in inner order."""
@@ -135,9 +125,10 @@ class DirectEffects:
         effect_BS = targets.read_BD.new_zeros(len(targets), self.n_computed)
         grad_BPD = targets.read_BD.new_empty(len(targets), n_pos, targets.read_BD.shape[1])
         joined = torch.bincount(targets.layer_B, minlength=local.n_layers + 1).flip(0).cumsum(0).tolist()
-        _at_position(targets.take(slice(joined[0])), grad_BPD[: joined[0]])
+        at_position(targets.take(slice(joined[0])), grad_BPD[: joined[0]])
         heads_BPZ = None  # of the rows that joined last, what the next block's output matrix makes of their gradients
-        for layer, under_way, joins in zip(reversed(range(local.n_layers)), joined, joined[1:], strict=False):
+        down = reversed(range(self.middle, local.n_layers))
+        for layer, under_way, joins in zip(down, joined, joined[1:], strict=False):
             self._meet(layer, grad_BPD[:under_way], effect_BS)
             joining = targets.take(slice(under_way, joins))
             if layer == 0 and self._embedding:
@@ -145,6 +136,8 @@ class DirectEffects:
                 return effect_BS
             self._maps[layer].pull(grad_BPD[:under_way], heads_BPZ)
             heads_BPZ = self._maps[layer].first_hop(joining, grad_BPD[under_way:joins])
+        if self._carried:
+            return effect_BS.index_add_(1, self._carried_column_S, self._carried.meet(grad_BPD))
         self._tokens_of(effect_BS)[:, :n_pos] = torch.einsum("bpd,pd->bp", grad_BPD, local.token_PD[:n_pos])
         return effect_BS
 
@@ -188,97 +181,29 @@ class DirectEffects:
         return self.local.frozen.layers[layer].write.pull_at(place_W, written_WD).T.contiguous()  # diagonal
 
 
-class _PullBack:
-    """The transpose of one frozen block, its matrices laid out for large products."""
+def middle_of(local: LocalReplacement, n_targets: int) -> int:
+    """The layer at which sources and targets should meet, where so many features are traced; 0: at the bottom.
 
-    def __init__(self, layer: FrozenLayer, below: FrozenLayer | None):
-        self.layer = layer
-        self.n_kv, self.d_head, d_model = layer.value_GED.shape
-        n_heads, n_pos = layer.pattern_HPP.shape[:2]
-        self.group = n_heads // self.n_kv
-        self.output_DZ = _flat_output(layer)
-        self.value_ZD = layer.value_GED.reshape(self.n_kv * self.d_head, d_model)
-        # (G, head of the group, key, query)
-        self.pattern = layer.pattern_HPP.view(self.n_kv, self.group, n_pos, n_pos).transpose(2, 3)
-        # after its first hop a row is of rank one by head, and so is what the next block's output matrix makes of it
-        self.value_HED = layer.value_GED.repeat_interleave(self.group, 0)
-        known = below is not None and below.skip_DD is None and not layer.parallel
-        self.output_below_DZ = _flat_output(below) if below is not None and known else None
-        self.below_HEZ = None if self.output_below_DZ is None else self.value_HED @ self.output_below_DZ
-
-    @property
-    def bytes_a_row(self) -> int:
-        """Memory that one row takes at one position while it is pulled through: gradient, heads twice, moved, new."""
-        d_model, n_heads = self.output_DZ.shape
-        return self.output_DZ.element_size() * (2 * d_model + 3 * n_heads + len(self.value_ZD))
-
-    def pull(self, grad_BPD: Tensor, heads_BPZ: Tensor | None) -> None:
-        """Turn the gradient leaving the block into the one entering it, for the first positions.
-
-        Args:
-            heads_BPZ: grad @ output of the last rows, where it is known already.
-        """
-        n_rows, n_pos, d_model = grad_BPD.shape
-        if not n_rows:
-            return
-        leaving_BPD = grad_BPD
-        if self.layer.skip_DD is not None:
-            bypass_BPD = self._bypass(grad_BPD)
-            leaving_BPD = grad_BPD.clone() if self.layer.parallel else grad_BPD  # what attention's output goes into
-            grad_BPD += bypass_BPD
-        n_known = 0 if heads_BPZ is None else len(heads_BPZ)
-        heads = grad_BPD.new_empty(self.n_kv, self.group, n_pos, n_rows, self.d_head)
-        target = heads.permute(3, 2, 0, 1, 4)
-        if n_rows > n_known:
-            flat_RD = leaving_BPD[: n_rows - n_known].reshape(-1, d_model)
-            target[: n_rows - n_known] = (flat_RD @ self.output_DZ).view(-1, n_pos, self.n_kv, self.group, self.d_head)
-        if heads_BPZ is not None:
-            target[n_rows - n_known :] = heads_BPZ.view(-1, n_pos, self.n_kv, self.group, self.d_head)
-        # (G, key, head of the group x query): all heads that share values are summed in one product
-        pattern = self.pattern[:, :, :n_pos, :n_pos].permute(0, 2, 1, 3).reshape(self.n_kv, n_pos, self.group * n_pos)
-        moved = (pattern @ heads.view(self.n_kv, self.group * n_pos, -1)).view(self.n_kv, n_pos, n_rows, self.d_head)
-        moved_RZ = moved.permute(2, 1, 0, 3).reshape(n_rows * n_pos, self.n_kv * self.d_head)
-        grad_BPD.view(-1, d_model).addmm_(moved_RZ, self.value_ZD)
-
-    def first_hop(self, targets: Targets, grad_BPD: Tensor) -> Tensor | None:
-        """Set the gradients entering the block, for targets that its MLP reads.
-
-        Returns:
-            heads_BPZ: What the output matrix of the block below makes of them; None where it must be computed.
-        """
-        n_rows, n_pos = grad_BPD.shape[:2]
-        if not n_rows:
-            return None
-        if self.layer.parallel:  # its MLP reads what enters the block
-            _at_position(targets, grad_BPD)
-            return None
-        own_B, pattern_BPH = torch.arange(n_rows, device=grad_BPD.device), self._reach(targets.position_B, n_pos)
-        heads_HBE = (targets.read_BD @ self.output_DZ).view(n_rows, -1, self.d_head).transpose(0, 1)
-        moved_HBD = torch.bmm(heads_HBE, self.value_HED)
-        torch.bmm(pattern_BPH, moved_HBD.transpose(0, 1), out=grad_BPD)
-        grad_BPD[own_B, targets.position_B] += targets.read_BD
-        if self.output_below_DZ is None or self.below_HEZ is None:
-            return None
-        heads_BPZ = torch.bmm(pattern_BPH, torch.bmm(heads_HBE, self.below_HEZ).transpose(0, 1))
-        heads_BPZ[own_B, targets.position_B] += targets.read_BD @ self.output_below_DZ
-        return heads_BPZ
-
-    def _reach(self, position_B: Tensor, n_pos: int) -> Tensor:
-        """(B, P, H) attention of these positions to the first ones."""
-        return self.layer.pattern_HPP[:, position_B, :n_pos].permute(1, 2, 0)
-
-    def _bypass(self, grad_BPD: Tensor) -> Tensor:
-        """What reaches the target through the dictionary's linear bypass of the MLP."""
-        assert self.layer.skip_DD is not None
-        written_PBD = self.layer.write.pull(grad_BPD.transpose(0, 1)) @ self.layer.skip_DD.T
-        return self.layer.read.pull(written_PBD).transpose(0, 1)
+    With the layer in the middle, targets above it and sources below it go through a quarter of the blocks each instead
+    of half, and then all meet at every position between them: the more of them, the more that costs.
+    """
+    n_layers, d_model = local.n_layers, local.token_PD.shape[1]
+    middle, layer = n_layers // 2, local.frozen.layers[0]
+    if not middle or not all(block.reversible for block in local.frozen.layers[:middle]):
+        return 0
+    n_sources = int((local.features.layer_A < middle).sum()) + (middle + 1) * local.n_pos
+    # multiplications, by position and column of the residual stream; two vectors share a third of half the positions
+    a_hop = (len(layer.output_HDE) + len(layer.value_GED)) * layer.value_GED.shape[1] / 2
+    saved = (1.5 * n_targets - n_sources) * n_layers / 4 * a_hop
+    takes_bytes = n_sources * (local.n_pos * d_model + n_targets) * local.token_PD.itemsize
+    return middle if saved > n_targets / 2 * n_sources / 6 and takes_bytes <= WRITE_BYTES else 0
 
 
 class _Embedding:
     """Tokens carried forward through the first block's attention, so that rows need not be pulled through it."""
 
     def __init__(self, layer: FrozenLayer, token_PD: Tensor):
-        self.pull_back, self.token_PD = _PullBack(layer, None), token_PD
+        self.pull_back, self.token_PD = PullBack(layer, None), token_PD
         value_HPE = torch.einsum("pd,ged->gpe", token_PD, layer.value_GED)
         value_HPE = value_HPE.repeat_interleave(len(layer.output_HDE) // len(layer.value_GED), 0)
         moved_PHD = torch.einsum("hpe,hde->phd", value_HPE, layer.output_HDE)
@@ -289,7 +214,7 @@ class _Embedding:
         """Set the effects of tokens on rows under way, given what leaves the block, and on rows that join in it."""
         under_way, n_pos = grad_BPD.shape[:2]
         layer = self.pull_back.layer
-        entering_BPD = grad_BPD if layer.skip_DD is None else grad_BPD + self.pull_back._bypass(grad_BPD)
+        entering_BPD = grad_BPD if layer.skip_DD is None else grad_BPD + self.pull_back.bypass(grad_BPD)
         after_BPD = grad_BPD if layer.parallel else entering_BPD
         effect_BP[:under_way, :n_pos] = torch.einsum("bpd,pd->bp", entering_BPD, self.token_PD[:n_pos])
         for position, after_BD in enumerate(after_BPD.unbind(1)):
@@ -311,14 +236,3 @@ def _columns(local: LocalReplacement) -> Tensor | None:
     if sum(len(writes.row_W) for writes in local.writes) == len(features):
         return None
     return torch.argsort(torch.argsort(features.position_A * local.n_layers + features.layer_A, stable=True))
-
-
-def _flat_output(layer: FrozenLayer) -> Tensor:
-    """(D, Z) output weights of all heads side by side."""
-    return layer.output_HDE.permute(1, 0, 2).reshape(layer.output_HDE.shape[1], -1).contiguous()
-
-
-def _at_position(targets: Targets, grad_BPD: Tensor) -> None:
-    """Set gradients to zero but for each target's at its own position."""
-    grad_BPD.zero_()
-    grad_BPD[torch.arange(len(targets), device=grad_BPD.device), targets.position_B] = targets.read_BD

@@ -10,10 +10,11 @@ heads of E dimensions, a dictionary of F features a layer, numbers of b bytes:
                                                              values at M = min(N, replacement.ENCODED) positions
                   + b D min(A, L F) (1 + writes)             encoder and decoder rows; a CLT writes to (L + 1) / 2
                   + 100 A (writes)                           what is known of each feature, and of what it writes where
-                  + rows under way + edges                   both have a limit of their own: effects.BATCH_BYTES and
+                  + rows under way + edges                   both have a limit of their own: batches.BATCH_BYTES and
                                                              effects.WRITE_BYTES, max_edges_per_node
 
-Rows of the outputs and biases are few and not counted. Weights that are loaded already are not counted either.
+Rows of the outputs and biases are few and not counted. Where sources and targets meet in the middle (see
+`effects.middle_of`) there is less to do than this says. Weights that are loaded already are not counted either.
 `python -m bench.tracer --scaling` compares this with measurements.
 """
 
@@ -24,8 +25,9 @@ from functools import cache
 import torch
 
 from tracer.adapter import Adapter
+from tracer.batches import BATCH_BYTES
 from tracer.config import TraceConfig
-from tracer.effects import BATCH_BYTES, WRITE_BYTES
+from tracer.effects import WRITE_BYTES
 from tracer.errors import SettingError
 from tracer.replacement import ENCODED
 from tracer.rows import EDGE_BYTES

@@ -7,7 +7,7 @@ With the norms' scales and weights folded into pattern, values and outputs, one 
 which is all that direct effects need: nothing in it depends on the input any more.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -71,6 +71,22 @@ class FrozenLayer:
 
     def __post_init__(self) -> None:
         assert self.write.diagonal, "DirectEffects multiplies what is written by the factors of `write` alone"
+
+    @property
+    def reversible(self) -> bool:
+        """Whether attention is all that it does between what it writes and what its MLP reads."""
+        return self.skip_DD is None and not self.parallel
+
+    def mirrored(self) -> "FrozenLayer":
+        """Its attention the other way, from what enters to what leaves, with the last position first: pulling a vector
+        through this carries it up."""
+        assert self.reversible, "a bypass and a parallel MLP are not mirrored"
+        return replace(
+            self,
+            pattern_HPP=self.pattern_HPP.transpose(1, 2).flip(1, 2),
+            value_GED=self.output_HDE.transpose(1, 2),
+            output_HDE=self.value_GED.transpose(1, 2),
+        )
 
     def attend(self, x_PD: Tensor) -> Tensor:
         """What attention adds to the residual stream."""

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from tracer.config import TraceConfig
-from tracer.effects import DirectEffects, Targets
+from tracer.effects import DirectEffects, middle_of
 from tracer.influence import influence, start_weights
 from tracer.ledger import Ledger
+from tracer.pullback import Targets
 from tracer.replacement import LocalReplacement, Progress
 from tracer.targets import OutputTargets
 
@@ -138,11 +139,11 @@ def trace_rows(
     Args:
         ledger: The constants that are sources too.
     """
-    effects = DirectEffects(local, config.batch_size, ledger)
-    n_nodes = effects.n_sources + len(outputs)
     reach_A, start_T = outputs.reach_A(local).cpu().numpy(), outputs.feature_T.cpu().numpy()
     n_reach = int(reach_A.sum())
     n_wanted = max(min(config.max_feature_nodes, n_reach), len(start_T))
+    effects = DirectEffects(local, config.batch_size, ledger, middle_of(local, n_wanted))
+    n_nodes = effects.n_sources + len(outputs)
     found = FoundEdges(effects.n_features, n_nodes, config.max_edges_per_node, config.offload == "disk")
     for target_B, effect_BS in _rows(effects, effects.of_outputs(outputs.vector_KD, outputs.position_K, outputs.own_K)):
         found.add(effects.n_sources + target_B, effect_BS)

@@ -226,7 +226,8 @@ def test_progress_is_told(model):
     n_features = graph.slice_of(FEATURE).stop
     assert told[:N_LAYERS] == [(i + 1, N_LAYERS, "layers encoded") for i in range(N_LAYERS)]
     traced = told[N_LAYERS:]
-    assert [done for done, *_ in traced] == [*range(50, n_features, 50), n_features]
+    steps = np.diff([0, *(done for done, *_ in traced)])
+    assert (steps > 0).all() and steps.max() <= 50 and steps.sum() == n_features
     assert {step[1:] for step in traced} == {(n_features, "features traced")}
 
 

@@ -4,13 +4,14 @@ from itertools import accumulate, pairwise
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tracer
 from tests.tracer.oracle import autograd_effects
-from tests.tracer.small import PROMPT, Dictionary, write_dictionary, write_model
-from tracer.effects import ENOUGH_ROWS, MAX_WASTE, DirectEffects
+from tests.tracer.small import N_LAYERS, PROMPT, Dictionary, write_dictionary, write_model
+from tracer.batches import ENOUGH_ROWS, MAX_WASTE, batch_sizes
+from tracer.effects import DirectEffects, middle_of
 
 CASES = {
     "llama-plt": ("llama", Dictionary()),
@@ -50,13 +51,13 @@ def all_rows(effects: DirectEffects, targets) -> torch.Tensor:
     return effect_BS
 
 
-def feature_rows(local, batch_size: int = 16) -> torch.Tensor:
-    effects = DirectEffects(local, batch_size)
+def feature_rows(local, batch_size: int = 16, middle: int = 0) -> torch.Tensor:
+    effects = DirectEffects(local, batch_size, middle=middle)
     return all_rows(effects, effects.of_features(torch.arange(len(local.features))))
 
 
-def output_rows(local, vector_KD, batch_size: int = 16) -> torch.Tensor:
-    effects = DirectEffects(local, batch_size)
+def output_rows(local, vector_KD, batch_size: int = 16, middle: int = 0) -> torch.Tensor:
+    effects = DirectEffects(local, batch_size, middle=middle)
     return all_rows(effects, effects.of_outputs(vector_KD, torch.full((len(vector_KD),), local.n_pos - 1)))
 
 
@@ -136,21 +137,40 @@ def test_rows_do_not_depend_on_the_batch_size(local):
         assert torch.allclose(feature_rows(local, batch_size), whole, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("middle", range(1, N_LAYERS))
+def test_rows_that_meet_in_the_middle_are_those_that_are_pulled_to_the_bottom(model, local, middle):
+    if middle_of(local, 10**9) == 0:
+        pytest.skip("blocks with a bypass are not carried through")
+    for batch_size in (16, 300):
+        assert close(feature_rows(local, batch_size, middle), feature_rows(local))
+        vector_KD = model.adapter.unembed_VD
+        assert close(output_rows(local, vector_KD, batch_size, middle), output_rows(local, vector_KD))
+
+
+def test_sources_and_targets_meet_in_the_middle_only_where_many_are_traced(model, local):
+    assert middle_of(local, 1) == 0
+    bypass = any(layer.skip_DD is not None for layer in local.frozen.layers)
+    assert middle_of(local, len(local.features)) == (0 if bypass else N_LAYERS // 2)
+
+
+def close(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
 def test_long_prompts_take_other_ways_to_the_same_rows(model, local, monkeypatch):
     """Nothing folded, nothing kept, as few rows at once as there can be: what happens when memory is short."""
     expected = [feature_rows(local), output_rows(local, model.adapter.unembed_VD)]
-    for limit in ("FOLDED_POSITIONS", "WRITE_BYTES", "BATCH_BYTES"):
-        monkeypatch.setattr(f"tracer.effects.{limit}", 0)
+    for limit in ("effects.FOLDED_POSITIONS", "effects.WRITE_BYTES", "batches.BATCH_BYTES"):
+        monkeypatch.setattr(f"tracer.{limit}", 0)
     ours = [feature_rows(local), output_rows(local, model.adapter.unembed_VD)]
     for one, other in zip(ours, expected, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None)
 @given(position_B=st.lists(st.integers(0, 200), min_size=1, max_size=300).map(sorted), batch_size=st.integers(1, 400))
-def test_batches_hold_all_rows_and_keep_to_their_limits(local, position_B, batch_size):
-    effects = DirectEffects(local, batch_size)
-    sizes = effects._batches(position_B)
+def test_batches_hold_all_rows_and_keep_to_their_limits(position_B, batch_size):
+    sizes = batch_sizes(position_B, batch_size, bytes_a_row=1)
     assert sum(sizes) == len(position_B) and min(sizes) >= 1 and max(sizes) <= batch_size
     ends = list(accumulate(sizes))
     for start, end in pairwise([0, *ends]):
