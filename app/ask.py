@@ -1,11 +1,15 @@
 """What is asked on the Circuits page, as an address holds it and as a pattern spells it; pure."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlencode
 
 from circuits.flow import SIGNS
 
+PAGE = "/circuits"
+KEPT = "kept"  # in the address: the kept circuit that is open
 ARROW = " -> "
 MOST_PATHS = 50
 
@@ -59,6 +63,31 @@ class Question:
         given: dict[str, Any] = {"p": self.pattern, "in": list(self.graph_ids)}
         given |= {"k": str(self.k) if self.k != 5 else "", "sign": self.sign if self.sign != "any" else ""}
         return {name: value for name, value in given.items() if value}
+
+    @property
+    def link(self) -> str:
+        """The address that asks it.
+
+        >>> Question("a -> b", ("ab12",)).link
+        '/circuits?p=a+-%3E+b&in=ab12'
+        """
+        return f"{PAGE}?{urlencode(self.params(), doseq=True)}"
+
+
+def bound_question(pattern: str, prompt: Mapping[str, Any]) -> Question:
+    """The pattern in one prompt of a set, with the terms that stand for its roles there.
+
+    >>> bound_question("{city} -> {state} -> say *", {"graph_id": "ab", "roles": {"city": "New York", "state": "Ohio"}})
+    Question(pattern='"New York" -> Ohio -> say *', graph_ids=('ab',), k=5, sign='any')
+    """
+    for role, term in prompt["roles"].items():
+        pattern = pattern.replace(f"{{{role}}}", term if term.isalnum() else f'"{term}"')
+    return Question(pattern, (prompt["graph_id"],))
+
+
+def kept_link(kept_id: str) -> str:
+    """The address of a kept circuit."""
+    return f"{PAGE}?{urlencode({KEPT: kept_id})}"
 
 
 def split_steps(text: str) -> list[str]:

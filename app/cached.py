@@ -195,6 +195,12 @@ def feature(key: FeatureKey, version: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+@st.cache_data(ttl=SHORT_S, max_entries=KEPT_ANSWERS, show_spinner=False)
+def circuits_through(key: FeatureKey) -> list[dict[str, Any]]:
+    """The kept circuits that go through a feature."""
+    return store().run("feature_circuits", **key.params).records
+
+
 @st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
 def features_found(text: str, version: str) -> list[dict[str, Any]]:
     """The features of which the label has these words, or else words that begin so; or those of this layer/index."""

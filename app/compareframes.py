@@ -11,6 +11,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from app.featurelink import FeatureKey
 from app.figures import mini_path
 from app.frames import node_link
+from app.versus import ORDERS
 from circuits.aligned import By, influence_of, names_of
 from circuits.compare import KINDS, ONLY_A, ONLY_B, Comparison
 from tracer.graph import AttributionGraph
@@ -82,14 +83,19 @@ def circuits_frame(circuits: pd.DataFrame, a: pd.DataFrame, b: pd.DataFrame, the
 
 
 def heat_frame(
-    graphs: Mapping[str, AttributionGraph], titles: Mapping[str, str], by: By, known: pd.DataFrame
+    graphs: Mapping[str, AttributionGraph],
+    titles: Mapping[str, str],
+    by: By,
+    known: pd.DataFrame,
+    order: str = ORDERS[0],
 ) -> pd.DataFrame:
-    """Influence by prompt and node, long: prompts that are alike stand together, nodes by layer.
+    """Influence by prompt and node, long: prompts that are alike stand together, and so do nodes.
 
     Args:
         graphs: By graph_id.
         titles: What to call each graph.
         known: Of `named_nodes` over all of them.
+        order: Of nodes, of ORDERS: with those that are active in the same prompts, or by layer.
     """
     columns = {}
     for graph_id, graph in graphs.items():
@@ -100,10 +106,13 @@ def heat_frame(
     table = table.loc[(about["kind"] == "feature").to_numpy()]
     table = table.loc[table.sum(axis=1).nlargest(HEAT_COLUMNS).index]
     about = about.loc[table.index]
-    order = np.argsort(about["layer"].to_numpy(), kind="stable")
-    table, about = table.iloc[order], about.iloc[order]
+    places = np.argsort(about["layer"].to_numpy(), kind="stable")
+    if order == "alike":
+        strengths = table.to_numpy()
+        places = _alike_together(strengths / strengths.max(axis=1, keepdims=True, initial=1e-12))
+    table, about = table.iloc[places], about.iloc[places]
     values = table.T.to_numpy()
-    rows = leaves_list(linkage(values, "average", optimal_ordering=True)) if len(values) > 2 else range(len(values))
+    rows = _alike_together(values)
     called = [f"{_called(row)} L{row['layer']}" for row in about.to_dict("records")]
     return pd.DataFrame(
         [
@@ -113,6 +122,13 @@ def heat_frame(
             for column in range(len(called))
         ]
     )  # fmt: skip
+
+
+def _alike_together(values: np.ndarray) -> np.ndarray:
+    """An order of the rows in which those that are alike stand together."""
+    if len(values) < 3:
+        return np.arange(len(values))
+    return leaves_list(linkage(values, "average", optimal_ordering=True))
 
 
 def in_box(frame: pd.DataFrame, box: Mapping[str, Sequence[float]] | None) -> pd.DataFrame:

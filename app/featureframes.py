@@ -6,12 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from app.ask import kept_link
 from app.featurelink import FeatureKey
 from app.frames import node_link
 from app.graphlist import prompt_text
 from ingest.labels import IMPORTED, Label
 
-KINDS = {"edit": "edited here", "graph": "came with a graph", "import": "imported"}
+KINDS = {"note": "a note", "edit": "edited here", "graph": "came with a graph", "import": "imported"}
 RULE = (
     "Shown is the newest edit; without one, in each graph what its own file says; without that, the newest import. A "
     "label of one graph is not shown in another: what a feature means in one prompt is a guess about another."
@@ -91,6 +92,16 @@ def effects_frame(outputs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows of `feature_outputs` for outputs: text, mean direct effect, graphs."""
     frame = pd.DataFrame(outputs, columns=["label", "mean_effect", "graphs"])
     return frame.rename(columns={"label": "output"}).sort_values("mean_effect", ascending=False, ignore_index=True)
+
+
+def kept_frame(found: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of `feature_circuits` with links to the circuits."""
+    rows = [
+        {"open": kept_link(row["kept_id"]), "name": row["name"], "prompts": f"{row['prompts']} of {row['found']}",
+         "pattern": row["pattern"]}
+        for row in found
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["open", "name", "prompts", "pattern"])
 
 
 def one_label(prompts: Sequence[Mapping[str, Any]]) -> tuple[str, str]:

@@ -8,9 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from app import cached
-from app.ask import Question
+from app.ask import KEPT, Question, bound_question
 from app.circuit_commands import figures_text, settings_text
-from app.graphlist import version_of
+from app.graphlist import prompt_text, version_of
 from app.markdown import escaped
 from circuits.kept import Kept, changes
 from circuits.kept_formats import KeptFormat, to_svg, write_kept
@@ -66,10 +66,14 @@ def show_kept() -> Question | None:
         selection_mode="single-row", column_config=COLUMNS,
     )  # fmt: skip
     selected = event["selection"]["rows"]
-    if not selected or selected[0] >= len(rows):
+    named = [at for at, row in enumerate(rows) if row["kept_id"] == st.query_params.get(KEPT)]
+    chosen = next((at for at in [*selected, *named] if at < len(rows)), None)
+    if chosen is None:
+        if KEPT in st.query_params:
+            st.warning("The kept circuit of this link is not here (any more).", icon=":material/link_off:")
         st.caption("Select one to open it, run it again, export or remove it.")
         return None
-    return show_one(rows[selected[0]])
+    return show_one(rows[chosen])
 
 
 def show_one(row: dict[str, Any]) -> Question | None:
@@ -86,6 +90,7 @@ def show_one(row: dict[str, Any]) -> Question | None:
             st.warning(escaped(f"Not loaded any more: {', '.join(gone)}"), icon=":material/link_off:")
         asked = show_actions(kept)
         show_changes(kept)
+        show_prompts(kept)
         if kept.nodes:
             st.html(f'<img alt="{html.escape(kept.name)}" src="{_picture(kept)}" style="max-width:100%">')
     return asked
@@ -94,7 +99,7 @@ def show_one(row: dict[str, Any]) -> Question | None:
 def show_actions(kept: Kept) -> Question | None:
     """Open, run again, export, remove."""
     with st.container(horizontal=True):
-        # a set binds its roles prompt by prompt, which the form cannot
+        # a set binds its roles prompt by prompt, which the form cannot: its prompts are opened one by one
         if "set" not in kept.method and st.button("Open", icon=":material/search:", key=f"open {kept.kept_id}"):
             method = kept.method
             graph_ids = tuple(method.get("graphs") or ())
@@ -116,6 +121,36 @@ def show_actions(kept: Kept) -> Question | None:
                 cached.forget_kept()
                 st.rerun()
     return None
+
+
+def show_prompts(kept: Kept) -> None:
+    """Where it was found and where not; each prompt opens with what stands for the roles there."""
+    if not kept.prompts:
+        return
+    loaded = {graph["graph_id"] for graph in cached.graphs()}
+    columns = {
+        "open": st.column_config.LinkColumn("", display_text="Open ↗", width="small"),
+        "flow": st.column_config.NumberColumn("Flow", format="%.4f", width="small"),
+        "failed": st.column_config.TextColumn("Step that failed", width="small"),
+        "prompt": st.column_config.TextColumn("Prompt", width="large"),
+    }
+    with st.expander(f"Its prompts ({len(kept.prompts)})", icon=":material/list:"):
+        frame = prompts_frame(kept, loaded)
+        st.dataframe(frame, hide_index=True, column_config=columns, height=min(400, 38 + 35 * len(frame)))
+
+
+def prompts_frame(kept: Kept, loaded: set[str]) -> pd.DataFrame:
+    """The prompts of a kept circuit, largest flow first, with links to those that are loaded."""
+    rows = [
+        {
+            "open": bound_question(kept.pattern, row).link if row["graph_id"] in loaded else None,
+            "flow": row["flow"],
+            "failed": row.get("failed", ""),
+            "prompt": prompt_text(row["prompt"]),
+        }
+        for row in sorted(kept.prompts, key=lambda row: -row["flow"])
+    ]
+    return pd.DataFrame(rows)
 
 
 def show_changes(kept: Kept) -> None:

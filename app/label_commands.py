@@ -92,17 +92,42 @@ def edit_label(source_set: str, feature: str, label: str, *, by: str = "") -> No
     from ingest.load import relabel
     from ingest.store import open_store
 
-    layer, _, index = feature.partition("/")
-    if not (layer.isdecimal() and index.isdecimal()):
-        raise PatternError(f"{feature!r} is no feature; expected layer/index such as 20/15589. Correct it.")
     library = default_library()
-    edit = Label(int(layer), int(index), label, "edit", by or getpass.getuser(), "", now())
+    edit = Label(*_place(feature), label, "edit", by or getpass.getuser(), "", now())
     LabelStore(library).add(source_set, [edit])
     changed: list[str] = []
     if library.ids():
         with progress_bar() as progress, open_store(progress) as store:
             changed = relabel(source_set, store, library)
     print(f"{source_set} {feature}: {label!r}, shown in {len(changed)} graphs.")
+
+
+@labels.command(name="note")
+def note_feature(source_set: str, feature: str, note: str, *, by: str = "") -> None:
+    """Write down what you think of a feature; shown on its page, below its labels. Earlier notes are kept.
+
+    Args:
+        source_set: The dictionary, as `throughline list` shows it.
+        feature: layer/index, such as 20/15589.
+        note: The text.
+        by: Whose note it is; your user name if not given.
+    """
+    from ingest.labels import Label, LabelStore, now
+    from ingest.library import default_library
+
+    layer, index = _place(feature)
+    if not note.strip():
+        raise PatternError("the note is empty; expected a text. Write one.")
+    kept = Label(layer, index, note.strip(), "note", by or getpass.getuser(), "", now())
+    LabelStore(default_library()).add(source_set, [kept])
+    print(f"{source_set} {feature}: noted by {kept.by}.")
+
+
+def _place(feature: str) -> tuple[int, int]:
+    layer, _, index = feature.partition("/")
+    if not (layer.isdecimal() and index.isdecimal()):
+        raise PatternError(f"{feature!r} is no feature; expected layer/index such as 20/15589. Correct it.")
+    return int(layer), int(index)
 
 
 @labels.command(name="list")

@@ -9,6 +9,7 @@ from circuits.aligned import By
 from circuits.promptset import PromptRow, PromptSet
 
 VIEWS = ("difference", "links", "circuits", "heat", "side")
+ORDERS = ("alike", "layer")  # of the columns of the heat map
 MOST_OTHERS = 8  # of the null and the heat map, unless others are chosen
 NO_OTHERS = "none"
 
@@ -30,6 +31,8 @@ class Versus:
     groups: bool = False
     """Whether sides are groups."""
     view: str = VIEWS[0]
+    order: str = ORDERS[0]
+    """Of the columns of the heat map."""
 
     def params(self) -> dict[str, Any]:
         """As query parameters; what is at its default is left out.
@@ -40,7 +43,9 @@ class Versus:
         among = list(self.among) or [NO_OTHERS] if self.among is not None else []
         given = {"a": list(self.a), "b": list(self.b), "a_like": self.a_like, "b_like": self.b_like}
         given |= {"by": "" if self.by == "feature" else self.by, "among": among, "groups": "1" if self.groups else ""}
-        return {k: v for k, v in (given | {"view": "" if self.view == VIEWS[0] else self.view}).items() if v}
+        given |= {"view": "" if self.view == VIEWS[0] else self.view}
+        given |= {"order": "" if self.order == ORDERS[0] else self.order}
+        return {name: value for name, value in given.items() if value}
 
 
 def read_versus(given: Mapping[str, list[str]], rows: Sequence[Mapping[str, Any]]) -> Versus:
@@ -65,8 +70,9 @@ def read_versus(given: Mapping[str, list[str]], rows: Sequence[Mapping[str, Any]
         b = b or (_partner(a[0], rows),)
     by = text("by") if text("by") in get_args(By) else "feature"
     view = text("view") if text("view") in VIEWS else VIEWS[0]
+    order = text("order") if text("order") in ORDERS else ORDERS[0]
     among = known("among") if given.get("among") else None
-    return Versus(a, b, *likes, by, among, groups, view)  # pyright: ignore[reportArgumentType]
+    return Versus(a, b, *likes, by, among, groups, view, order)  # pyright: ignore[reportArgumentType]
 
 
 def side_of(ids: Sequence[str], like: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:

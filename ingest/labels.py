@@ -41,8 +41,9 @@ class Label:
     """Its number in this layer."""
     label: str
     """The text; empty in an edit that takes the label away."""
-    kind: Literal["edit", "graph", "import"]
-    """How it came: typed here, with a graph, or from a table or Neuronpedia."""
+    kind: Literal["edit", "graph", "import", "note"]
+    """How it came: typed here, with a graph, or from a table or Neuronpedia. A note is more than a name: what somebody
+    thinks of the feature, shown on its page and nowhere as its label."""
     by: str = ""
     """Whose it is."""
     graph_id: str = ""
@@ -269,7 +270,7 @@ def _count(value: Any) -> int:
 
 
 def _identity(label: Label) -> tuple:
-    when = label.when if label.kind == "edit" else ""  # an edit made again is newer
+    when = label.when if label.kind in ("edit", "note") else ""  # an edit made again is newer
     return label.layer, label.index, label.label, label.kind, label.by, label.graph_id, when
 
 

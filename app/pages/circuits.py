@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app import cached
-from app.ask import MOST_PATHS, Question, join_steps, read_question
+from app.ask import KEPT, MOST_PATHS, Question, join_steps, read_question
 from app.circuits_report import matters_texts
 from app.component import net
 from app.frames import (
@@ -62,7 +62,7 @@ def main() -> None:
         show_examples(rows)
         st.markdown("##### Kept circuits")
         return open_kept()
-    with st.expander("Kept circuits", icon=":material/bookmarks:"):
+    with st.expander("Kept circuits", expanded=KEPT in st.query_params, icon=":material/bookmarks:"):
         open_kept()
     versions = tuple((i, version_of(by_id[i])) for i in question.graph_ids or by_id)
     try:

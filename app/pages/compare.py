@@ -18,7 +18,7 @@ from app.markdown import escaped
 from app.messages import show_nothing_loaded
 from app.routes import graph_address
 from app.theme import theme
-from app.versus import VIEWS, Versus, columns_of, others_of, read_versus, side_of, with_value
+from app.versus import ORDERS, VIEWS, Versus, columns_of, others_of, read_versus, side_of, with_value
 from circuits.aligned import By
 from circuits.compare import OTHER_PAIRS, Similarity
 from circuits.promptset import PromptSet
@@ -31,6 +31,7 @@ BY_NAMES = {"feature": "Feature", "label": "Label", "position": "Position", "pos
             "supernode": "Supernode"}  # fmt: skip
 VIEW_NAMES = {"difference": "Difference", "links": "Links", "circuits": "Circuits", "heat": "Heat map",
               "side": "Side by side"}  # fmt: skip
+ORDER_NAMES = {"alike": "Columns: alike together", "layer": "Columns: by layer"}
 PROMPTS, GROUPS = "Two prompts", "Two groups"
 
 
@@ -319,14 +320,19 @@ def show_heat(versus: Versus, ids: list[str], by_id: dict[str, Any]) -> None:
     known = named_nodes(list(graphs.values()), versus.by)
     sides = {versus.a[:1]: "A · ", versus.b[:1]: "B · "} if not versus.groups else {}
     titles = {graph_id: sides.get((graph_id,), "") + prompt_text(by_id[graph_id]["prompt"]) for graph_id in ids}
-    frame = heat_frame(graphs, titles, versus.by, known)
+    frame = heat_frame(graphs, titles, versus.by, known, versus.order)
     if frame.empty:
         st.info("No feature has a name here under which it could be compared.", icon=":material/search_off:")
         return
+    order = st.segmented_control(
+        "Columns", list(ORDERS), default=versus.order, key=f"order {versus.params()}", required=True,
+        format_func=ORDER_NAMES.__getitem__, label_visibility="collapsed",
+        help="Alike: features of the same prompts stand together",
+    )  # fmt: skip
+    if order != versus.order:
+        go_to(replace(versus, order=order))
     event = st.vega_lite_chart(spec=heat_map(frame, theme()), key="heat", on_select="rerun", selection_mode="pick")
-    st.caption(
-        "Influence; prompts that are alike stand together, features by layer. Click a field to go to its feature."
-    )
+    st.caption("Influence; prompts that are alike stand together. Click a field to go to its feature.")
     picked = dict(event).get("selection", {}).get("pick") or []
     for name in [point["name"] for point in picked if "name" in point][:1]:
         row = known[known["name"] == name].iloc[0].to_dict()

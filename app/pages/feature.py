@@ -7,20 +7,29 @@ from typing import Any
 import streamlit as st
 
 from app import cached
-from app.featureframes import RULE, as_json, effects_frame, found_frame, labels_frame, occurrences_frame, one_label
+from app.featureframes import (
+    RULE,
+    as_json,
+    effects_frame,
+    found_frame,
+    kept_frame,
+    labels_frame,
+    occurrences_frame,
+    one_label,
+)
 from app.featurehtml import STYLE, largest_activation, neighbours_html, prompts_html
 from app.featurelink import FeatureKey
 from app.markdown import escaped
 from app.messages import show_nothing_loaded
 from app.theme import theme
-from ingest.labels import Label, now
+from ingest.labels import Label, LabelStore, now
 from ingest.library import default_library
 from ingest.load import edit_label as keep_edit
 from ingest.neuronpedia import ADDRESS
 from tracer.errors import PatternError, QueryError, StoreError
 
 SHOWN_PROMPTS = 25  # more are a click away
-QUERIES = ("feature_prompts", "feature_inputs", "feature_outputs", "feature_occurrences")
+QUERIES = ("feature_prompts", "feature_inputs", "feature_outputs", "feature_occurrences", "feature_circuits")
 
 
 def main() -> None:
@@ -112,15 +121,17 @@ def show_features(rows: list[dict[str, Any]]) -> None:
 
 def show_feature(key: FeatureKey, about: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """The page of one feature."""
-    prompts, labels = about["prompts"], cached.labels_of(key)
+    prompts, written = about["prompts"], cached.labels_of(key)
+    labels, notes = ([each for each in written if (each.kind == "note") == note] for note in (False, True))
     label, note = one_label(prompts)
     st.set_page_config(page_title=f"{label or f'#{key.index}'} · Feature · Throughline")
-    show_head(key, about, label, labels, rows)
+    show_head(key, about, label, written, rows)
     show_figures(about, note, sum(row["source_set"] == key.source_set for row in rows))
     left, right = st.columns([3, 2.4], gap="large")
     with left:
         show_prompts(prompts)
         show_labels(labels, prompts)
+        show_notes(key, notes)
         show_effects(about["outputs"])
     with right:
         for title, name, empty in (
@@ -130,6 +141,7 @@ def show_feature(key: FeatureKey, about: dict[str, Any], rows: list[dict[str, An
             st.markdown(f"**{title}**", help=NEIGHBOURS_HELP)
             html = neighbours_html(about[name], key.source_set, len(prompts), theme())
             st.html(html) if html else st.caption(empty)
+        show_circuits(key)
         show_alike(key, label)
         show_cypher(key)
 
@@ -234,6 +246,39 @@ def show_labels(labels: list[Label], prompts: list[dict[str, Any]]) -> None:
         return
     frame = labels_frame(labels, prompts)
     st.dataframe(frame, hide_index=True, height=min(300, 38 + 35 * len(frame)))
+
+
+def show_notes(key: FeatureKey, notes: list[Label]) -> None:
+    """What people wrote about it, newest first, and a place to write more."""
+    st.markdown("**Notes**", help="Kept in the library, as `throughline labels note` does")
+    for note in reversed(notes):
+        with st.container(border=True, gap=None):
+            st.text(note.label)
+            st.caption(escaped(f"{note.by}, {note.when[:10]}"))
+    with st.popover("Write a note", icon=":material/edit_note:"), st.form(f"note {key} {len(notes)}", border=False):
+        text = st.text_area("Note", placeholder="What you think of this feature", height=110)
+        by = st.text_input("By", getpass.getuser())
+        if st.form_submit_button("Save", type="primary") and (text or "").strip():
+            note = Label(key.layer, key.index, text.strip(), "note", by or getpass.getuser(), "", now())
+            LabelStore(default_library()).add(key.source_set, [note])
+            cached.labels_of.clear()
+            st.toast("Noted", icon=":material/check:")
+            st.rerun()
+
+
+def show_circuits(key: FeatureKey) -> None:
+    """The kept circuits that go through it."""
+    found = cached.circuits_through(key)
+    if not found:
+        return
+    st.markdown("**Kept circuits through it**", help="It stands on the strongest path of so many of their prompts")
+    columns = {
+        "open": st.column_config.LinkColumn("", display_text="Open ↗", width="small"),
+        "name": st.column_config.TextColumn("Name", width="medium"),
+        "prompts": st.column_config.TextColumn("Through it", width="small"),
+        "pattern": st.column_config.TextColumn("Pattern", width="medium"),
+    }
+    st.dataframe(kept_frame(found), hide_index=True, column_config=columns, height=min(220, 38 + 35 * len(found)))
 
 
 def show_effects(outputs: list[dict[str, Any]]) -> None:

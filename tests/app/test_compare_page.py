@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from app.charts import heat_map, scatter
 from app.compareframes import circuits_frame, heat_frame, in_box, links_frame, named_nodes, nodes_frame
-from app.versus import VIEWS, Versus, columns_of, others_of, read_versus, side_of, with_value
+from app.versus import ORDERS, VIEWS, Versus, columns_of, others_of, read_versus, side_of, with_value
 from circuits.compare import compare
 from circuits.promptset import PromptSet
 from tests.app.graphs import capital_graph
@@ -34,10 +34,10 @@ def as_lists(params: dict) -> dict[str, list[str]]:
 
 @given(
     SIDES, SIDES, some.sampled_from(["", "the -Dallas"]), some.sampled_from(["feature", "label", "position-from-end"]),
-    some.none() | SIDES | some.just(()), some.sampled_from(VIEWS),
+    some.none() | SIDES | some.just(()), some.sampled_from(VIEWS), some.sampled_from(ORDERS),
 )  # fmt: skip
-def test_a_comparison_comes_back_from_its_address(a, b, like, by, among, view):
-    versus = Versus(a, b, like, "", by, among, len(a) > 1 or len(b) > 1 or bool(like), view)
+def test_a_comparison_comes_back_from_its_address(a, b, like, by, among, view, order):
+    versus = Versus(a, b, like, "", by, among, len(a) > 1 or len(b) > 1 or bool(like), view, order)
     assert read_versus(as_lists(versus.params()), ROWS) == versus
 
 
@@ -125,6 +125,22 @@ def test_charts_are_plain_data_that_names_cannot_break():
         json.dumps(spec, allow_nan=False)
     label = heat_map(heat, "dark")["encoding"]["y"]["axis"]["labelExpr"]
     assert json.loads(label.removesuffix("[datum.value]")).count('"+alert(1)') == 1
+
+
+def test_columns_of_the_heat_map_stand_by_layer_or_beside_those_of_the_same_prompts():
+    graphs = {"x": DALLAS, "y": OAKLAND, "z": DALLAS}
+    known = named_nodes([DALLAS, OAKLAND], "label")
+    by_layer, alike = (heat_frame(graphs, dict.fromkeys(graphs, ""), "label", known, order) for order in ORDERS[::-1])
+    in_order = by_layer.drop_duplicates("column")["node"].tolist()
+    assert [int(node.rpartition("L")[2]) for node in in_order] == sorted(
+        int(node.rpartition("L")[2]) for node in in_order
+    )
+    together = [{"cities of Texas", "Texas"}, {"cities of California", "California"}]
+    names = alike.drop_duplicates("column").sort_values("column")["name"].tolist()
+    assert sorted(names) == sorted(set(by_layer["name"])) and all(
+        pair in (set(names[:2]), set(names[-2:])) for pair in together
+    )
+    assert alike["influence"].sum() == pytest.approx(by_layer["influence"].sum())
 
 
 def test_two_prompts_are_put_side_by_side(loaded: dict[str, str]):

@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 from playwright.sync_api import Page, expect
 
+from app import cached, cli
 from app.featureframes import labels_frame, one_label, shown_in
 from app.featurehtml import neighbours_html, prompts_html
 from app.featurelink import FeatureKey, words_query
+from ingest.circuit_runs import run_pattern
+from ingest.kept_circuits import keep_circuit, remove_circuit
 from ingest.labels import Label
 from ingest.library import default_library
 from ingest.store import GraphStore
@@ -63,6 +66,28 @@ def test_a_feature_shows_its_prompts_its_neighbours_and_its_effects(loaded: dict
         [3, " is", 2.0, 0.5, "1_4_3"],
         [3, " is", 2.0, 0.5, "1_4_3"],
     ]
+
+
+def test_what_people_wrote_and_kept_about_a_feature_stands_on_its_page(loaded: dict[str, str], empty_store):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        cli.main(["labels", "note", "tiny/hand", "1/4", "speaks of <b>Texas</b>", "--by", "Ann"])
+    kept = run_pattern("Dallas -> Texas -> Austin", empty_store, default_library(), name="capitals")
+    keep_circuit(kept, empty_store, default_library())
+    cached.labels_of.clear()
+    cached.circuits_through.clear()
+    test = open_page("feature", f=TEXAS)
+    assert not test.exception and [text.value for text in test.text] == ["speaks of <b>Texas</b>"]
+    assert "Ann, 20" in text_of(test).replace("\\", "")
+    [table] = [frame.value for frame in test.dataframe if "pattern" in frame.value]
+    assert table["open"].tolist() == [f"/circuits?kept={kept.kept_id}"] and table["prompts"].tolist() == ["1 of 1"]
+    opened = open_page("circuits", kept=kept.kept_id)
+    assert not opened.exception and "##### capitals" in text_of(opened)
+    [prompts] = [frame.value for frame in opened.dataframe if "failed" in frame.value]
+    links = prompts["open"].tolist()
+    assert links[0] == f"/circuits?p=Dallas+-%3E+Texas+-%3E+Austin&in={loaded['dallas-demo']}"
+    assert prompts["failed"].tolist()[1:] == ["Dallas"]
+    assert "not here" in text_of(open_page("circuits", kept="0" * 16))
+    remove_circuit(kept.kept_id, empty_store, default_library())
 
 
 def test_words_of_a_label_find_its_features(loaded: dict[str, str]):

@@ -20,7 +20,12 @@ from tracer.graph import AttributionGraph
 
 GRAPHS = [make_graph(seed) for seed in range(6)] + [make_graph(6, source_set="another set")]
 TESTED: set[str] = set()
-TESTED_ELSEWHERE = {"kept_circuits", "kept_circuit_graphs", "supernodes"}  # test_kept_circuits.py, test_grouping.py
+TESTED_ELSEWHERE = {
+    "kept_circuits",
+    "kept_circuit_graphs",
+    "feature_circuits",
+    "supernodes",
+}  # test_kept_circuits.py, test_grouping.py
 
 
 @pytest.fixture(scope="module")

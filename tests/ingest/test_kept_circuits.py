@@ -18,6 +18,7 @@ from ingest.keep import rebuild, remove_graph, verify
 from ingest.kept_circuits import KeptCircuits, circuit_row, keep_circuit, kept_circuits, named_circuit, remove_circuit
 from ingest.library import Library
 from ingest.load import keep_graph
+from ingest.queries import query_named
 from ingest.store import GraphStore
 from tests.app.graphs import capital_graph
 from tracer.errors import GraphFormatError, PatternError, StoreError
@@ -83,6 +84,19 @@ def test_a_kept_circuit_is_tied_to_its_graphs_and_the_nodes_on_its_strongest_pat
     )
     assert ties.records == [{"name": "capitals", "flow": dallas["flow"], "slug": "dallas-demo"}]
     assert list(verify(store, library)) == []
+
+
+@pytest.mark.parametrize("version", ["5", "25"])
+def test_the_kept_circuits_of_a_feature_are_those_whose_strongest_paths_visit_it(store, library, kept, version):
+    both = run_pattern(PATTERN, store, library, roles=ROLES, name="both")
+    keep_circuit(both, store, library)
+    query = query_named("feature_circuits")
+    for layer, index, node_id in ((0, 7, "0_7_2"), (1, 4, "1_4_3"), (1, 9, "1_9_2"), (2, 5, "2_5_3"), (9, 9, "")):
+        asked = query.bind({"source_set": "tiny/hand", "layer": layer, "index": index})
+        rows = store.cypher(f"CYPHER {version}\n{query.text}", asked).records
+        visits = {each.kept_id: sum(node_id in row["path"] for row in each.prompts) for each in (both, kept)}
+        assert {row["kept_id"]: row["prompts"] for row in rows} == {each: n for each, n in visits.items() if n}
+        assert all(row["found"] == 1 for row in rows)
 
 
 def test_the_record_is_a_file_of_its_own(library, kept, tmp_path):
