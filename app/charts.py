@@ -65,6 +65,7 @@ def heat_map(frame: pd.DataFrame, theme: str) -> dict[str, Any]:
                   "axis": {"labelExpr": _lookup(called), "labelAngle": -50, "labelLimit": 150,
                            "labelOverlap": False, "ticks": False}},
             "y": {"field": "row", "type": "ordinal", "title": None, "sort": sorted(titles),
+                  "scale": {"domain": sorted(titles)},  # a prompt without any of these features has a row as well
                   "axis": {"labelExpr": _lookup(titles), "labelLimit": 300, "labelOverlap": False, "ticks": False}},
             "color": {"field": "percent", "type": "quantitative", "title": "%",
                       "scale": {"range": HEAT[theme], "type": "sqrt"}},

@@ -140,7 +140,7 @@ def test_columns_of_the_heat_map_stand_by_layer_or_beside_those_of_the_same_prom
     assert sorted(names) == sorted(set(by_layer["name"])) and all(
         pair in (set(names[:2]), set(names[-2:])) for pair in together
     )
-    assert alike["influence"].sum() == pytest.approx(by_layer["influence"].sum())
+    assert alike["influence"].to_numpy().sum() == pytest.approx(by_layer["influence"].to_numpy().sum())
 
 
 def test_two_prompts_are_put_side_by_side(loaded: dict[str, str]):
