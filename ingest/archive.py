@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ from circuits.kept import Kept, read_kept
 from ingest import kept_circuits, labels
 from ingest.kept_circuits import KeptCircuits, keep_circuit
 from ingest.library import Library
-from ingest.load import keep_graph, relabel
+from ingest.load import keep_graph, read_saved, relabel
+from ingest.sources import Source
 from ingest.store import GraphStore
 from ingest.writing import Progress
 from tracer.errors import GraphFormatError, naming
-from tracer.graph import FILES, AttributionGraph
+from tracer.graph import FILES
 
 FORMAT, VERSION = "throughline-library", 2
 READ_VERSIONS = (1, VERSION)  # the first had graphs alone
@@ -86,10 +86,11 @@ def restore(
 ) -> Iterator[Restored]:
     """Bring what is in an archive back into library and database; what is not in it stays.
 
-    Labels are added to those that are there, by whose rule those that are shown are chosen.
+    Labels are added to those that are there; the rule of `ingest.labels` then says which are shown.
 
     Args:
-        replace: Labels, pins and names of graphs and circuits that are there become those of the archive.
+        replace: Pins and names of graphs and circuits that are there become those of the archive, and so do edited
+            and imported labels of every dictionary in it.
 
     Raises:
         GraphFormatError: It is no archive of this kind, or damaged; nothing was changed then.
@@ -99,22 +100,19 @@ def restore(
         names = sorted(_manifest(archive, path))
         ids = sorted({name.partition("/")[0] for name in names} - OTHER_FOLDERS)
         told, circuits = _other_contents(archive, names)
-        changed = [source_set for source_set, some in told.items() if labels.LabelStore(library).add(source_set, some)]
+        kept_labels = labels.LabelStore(library)
+        tell = kept_labels.put_back if replace else kept_labels.add
+        changed = [source_set for source_set, some in told.items() if tell(source_set, some)]
         were_there = bool(library.ids())
         for done, graph_id in enumerate(ids):
             if progress:
                 progress(done, len(ids), f"restoring {graph_id}")
-            with tempfile.TemporaryDirectory() as folder:
-                for name in FILES:
-                    with archive.open(f"{graph_id}/{name}") as source, (Path(folder) / name).open("wb") as target:
-                        for chunk in iter(lambda source=source: source.read(CHUNK), b""):
-                            target.write(chunk)
-                graph = AttributionGraph.load(folder)
+            graph = read_saved(Source(path, graph_id, saved=True))
             if graph.graph_id in library and not replace and not library.is_current(graph):
                 store.add(library.load(graph.graph_id))
                 yield Restored(graph_id, graph.metadata.slug, "left")
             else:
-                yield Restored(graph_id, graph.metadata.slug, keep_graph(graph, store, library))
+                yield Restored(graph_id, graph.metadata.slug, keep_graph(graph, store, library, replace))
         for source_set in changed if were_there else ():  # for graphs that stayed as they were
             relabel(source_set, store, library)
         there = set() if replace else set(KeptCircuits(library).ids())

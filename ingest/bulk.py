@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from pathlib import Path
 import filelock
 import psutil
 
+from ingest import leash
 from ingest.import_files import ImportFiles
 from ingest.jars import fetch_jars
 from ingest.library import Library
@@ -166,7 +168,12 @@ def _run_tool(
     command = java_command(jars, (), TOOL_CLASS, "database", "import", "full", "neo4j", TOOL_MEMORY, *arguments)
     with said.open("wb") as out:
         tool = subprocess.Popen(
-            command, cwd=folder, env=os.environ | home, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+            [sys.executable, leash.__file__, *command],  # else it would go on for minutes where this process is killed
+            cwd=folder,
+            env=os.environ | home,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=subprocess.STDOUT,
         )
         try:
             while tool.poll() is None:
@@ -176,8 +183,7 @@ def _run_tool(
                     progress(min(done, TOOL_STEPS), TOOL_STEPS, "importing")
                 time.sleep(BEAT_S)
         finally:
-            tool.kill()
-            tool.wait()
+            tool.communicate()  # lets go of the leash
     if tool.returncode:
         lines = [line for line in said.read_text("utf-8", "replace").splitlines() if line.strip()]
         raise StoreError(f"the import tool of Neo4j failed: {' '.join(lines[-3:])[:600]}")

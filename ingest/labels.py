@@ -2,13 +2,15 @@
 
 Two labels of one feature are both kept. Shown at a node is, in this order: the newest edit of its feature; what the
 file of the graph itself says; the newest label that was imported (a table, or Neuronpedia). Labels of one graph are
-listed for others, but never shown there unasked: what a feature means in one prompt is a guess about another.
+listed for others, but never shown there unasked: what a feature means in one prompt is a guess about another. What
+somebody edited elsewhere comes with a graph as that graph's label, by its author.
 """
 
 import csv
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -29,6 +31,7 @@ from tracer.schema import NodeKind
 FOLDER = "labels"  # in the library, so that a team that shares it shares them
 COLUMNS = ("source_set", "layer", "index", "label", "kind", "by", "graph_id", "when")
 EDITED, IMPORTED = "edited by", "imported from"
+NOTE = re.compile(rf"(?:{EDITED}|{IMPORTED}) (.*), (\d{{4}}-\d\d-\d\d)", re.DOTALL)  # as `LabelStore.shown` writes it
 
 
 @dataclass(frozen=True)
@@ -92,23 +95,41 @@ class LabelStore:
         labels = list(labels)
         if not labels:
             return 0
-        try:
-            with self._locked():
-                kept = self.of(source_set)
-                known = {_identity(label): None for label in kept}
-                new = [label for label in labels if _is_new(known, label)]
-                if new:
-                    self._write(source_set, kept + new)
-        except OSError as error:
-            raise StoreError(
-                f"labels cannot be kept in {self._root}: {error.strerror or error}; expected room and the right to "
-                "write there. Make room; all labels kept before are still there."
-            ) from error
+        with self._written(), self._locked():
+            kept = self.of(source_set)
+            known = {_identity(label): None for label in kept}
+            new = [label for label in labels if _is_new(known, label)]
+            if new:
+                self._write(source_set, kept + new)
         return len(new)
+
+    def take(self, graph: AttributionGraph) -> None:
+        """Keep the labels that came with a graph, but for those that were edited or imported here and shown at it."""
+        source_set = graph.metadata.source_set
+        ours = {(each.feature, each.label, each.by) for each in self.of(source_set) if each.kind != "graph"}
+        found = labels_in(graph)
+        self.add(source_set, [each for each in found if (each.feature, each.label, each.by) not in ours])
+
+    def put_back(self, source_set: str, labels: Iterable[Label]) -> bool:
+        """Let edits and imports be those among these labels and no others; returns whether anything changed.
+
+        Raises:
+            StoreError: They cannot be written; those kept before are untouched.
+        """
+        labels = list(labels)
+        with self._written(), self._locked():
+            kept = self.of(source_set)
+            wanted = {_identity(label) for label in labels}
+            rest = [label for label in kept if label.kind == "graph" or _identity(label) in wanted]
+            known = {_identity(label): None for label in rest}
+            put = rest + [label for label in labels if _is_new(known, label)]
+            if put != kept:
+                self._write(source_set, put)
+        return put != kept
 
     def shown(self, graph: AttributionGraph) -> AttributionGraph:
         """The graph with the labels that are to be shown, by the rule above."""
-        labels = self.of(graph.metadata.source_set)
+        labels = sorted(self.of(graph.metadata.source_set), key=lambda each: each.when)  # the newest comes last
         edits, imports = ({each.feature: each for each in labels if each.kind == kind} for kind in ("edit", "import"))
         if not edits and not imports:
             return graph
@@ -134,6 +155,16 @@ class LabelStore:
             for label in labels:
                 out.write(json.dumps(asdict(label), ensure_ascii=False).encode() + b"\n")
         self._fs.mv(f"{place}.part", place)
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(
+                f"labels cannot be kept in {self._root}: {error.strerror or error}; expected room and the right to "
+                "write there. Make room; all labels kept before are still there."
+            ) from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -182,15 +213,22 @@ def labels_of_file(content: bytes, place: str) -> list[Label]:
 
 
 def labels_in(graph: AttributionGraph) -> list[Label]:
-    """The labels that came with a graph, each once."""
+    """The labels that came with a graph, each once; one that somebody edited, or imported, is by its author."""
     provenance, nodes = graph.metadata.provenance, graph.nodes
     info = provenance.get("about", {}).get("info")
     creator = info.get("creator_name") if isinstance(info, dict) else None
     by = creator if isinstance(creator, str) and creator.strip() else graph.metadata.origin
     rows = graph.slice_of(NodeKind.FEATURE)
-    columns = (nodes[name].tolist()[rows] for name in ("layer", "index", "label"))
-    found = dict.fromkeys(row for row in zip(*columns, strict=True) if row[2].strip())
-    return [Label(layer, index, text, "graph", by, graph.graph_id, now()) for layer, index, text in found]
+    columns = (nodes[name].tolist()[rows] for name in ("layer", "index", "label", "label_note"))
+    found = {}
+    for layer, index, text, note in zip(*columns, strict=True):
+        whose, when = told.groups() if (told := NOTE.fullmatch(note)) else (by, now())
+        if text.strip():
+            found.setdefault((layer, index, text, whose), when)
+    return [
+        Label(layer, index, text, "graph", whose, graph.graph_id, when)
+        for (layer, index, text, whose), when in found.items()
+    ]
 
 
 def read_labels(path: Path, by: str = "") -> Iterator[tuple[str, Label]]:

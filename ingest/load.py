@@ -2,6 +2,8 @@
 
 import dataclasses
 import logging
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,13 +15,13 @@ import numpy as np
 from ingest.bulk import WORTH_WAITING, Waiting, bring
 from ingest.grouping import with_own_supernodes
 from ingest.kept_circuits import bring_circuits
-from ingest.labels import Label, LabelStore, labels_in
+from ingest.labels import Label, LabelStore
 from ingest.library import MARKS, Library
 from ingest.readers import read_graph_file
 from ingest.sources import GRAPH_ENDINGS, Source, members
 from ingest.store import GraphStore
 from tracer.errors import CircuitError, GraphFormatError, StoreUnreachableError
-from tracer.graph import METADATA_FILE, AttributionGraph, read_metadata
+from tracer.graph import FILES, METADATA_FILE, AttributionGraph, read_metadata
 
 Progress = Callable[[int, int, str], None]  # done, total, what
 Place = Path | Source
@@ -65,7 +67,7 @@ def ingest_paths(
     """Keep and store every graph below these paths; a bad one is reported and does not stop the rest.
 
     Args:
-        paths: Saved graphs, graph files, zip archives of them, or folders of all these.
+        paths: Saved graphs, graph files, zip archives of both, or folders of all these.
         store: None for a dry run, which changes nothing and tells what would become of each file.
         progress: Told how many of how many are done.
         strict: Refuse what would have to be repaired.
@@ -99,7 +101,9 @@ def find_graph(name: str, library: Library) -> AttributionGraph:
     return read_graph(path if len(places) != 1 else places[0])
 
 
-def keep_graph(graph: AttributionGraph, store: Store, library: Library) -> Literal["ingested", "updated", "unchanged"]:
+def keep_graph(
+    graph: AttributionGraph, store: Store, library: Library, replace: bool = False
+) -> Literal["ingested", "updated", "unchanged"]:
     """Put a graph into the library and the store, or take over its labels, pins and names where it is there.
 
     Its labels go to the label store, by whose rule those that are shown are chosen.
@@ -107,12 +111,15 @@ def keep_graph(graph: AttributionGraph, store: Store, library: Library) -> Liter
     It goes to the library first, from which pages read, and then to the database, which tells them. After a crash in
     between, doing it again finishes it.
 
+    Args:
+        replace: Leave out what earlier files of it said.
+
     Raises:
         StoreError: It cannot be stored or kept; what was there before is untouched.
     """
     labels = LabelStore(library)
-    labels.add(graph.metadata.source_set, labels_in(graph))
-    graph = labels.shown(_merged(graph, library))
+    labels.take(graph)
+    graph = labels.shown(graph if replace else _merged(graph, library))
     if graph.graph_id not in library:
         library.add(graph)
         store.add(graph, replace=True)
@@ -167,7 +174,7 @@ def read_graph(place: Place, strict: bool = False) -> AttributionGraph:
         GraphFormatError: Nothing is there, or it cannot be read as a graph.
     """
     if isinstance(place, Source):
-        return read_graph_file(place, strict)
+        return read_saved(place) if place.saved else read_graph_file(place, strict)
     if place.is_dir():
         return AttributionGraph.load(str(place))
     if not place.exists():
@@ -177,8 +184,24 @@ def read_graph(place: Place, strict: bool = False) -> AttributionGraph:
     return read_graph_file(place, strict)
 
 
+def read_saved(source: Source) -> AttributionGraph:
+    """The graph whose saved folder lies in an archive.
+
+    Raises:
+        GraphFormatError: A file of it cannot be read, or it is not what was saved.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for name in FILES:
+            with source.beside(name).open() as packed, (Path(folder) / name).open("wb") as out:
+                shutil.copyfileobj(packed, out)
+        try:
+            return AttributionGraph.load(folder)
+        except GraphFormatError as error:
+            raise GraphFormatError(str(error).replace(folder, str(source))) from None
+
+
 def _unpacked(path: Path) -> list[Place]:
-    """The graphs in an archive; what is none, or is damaged, stands for itself."""
+    """The graphs in an archive, saved ones as well; what is none, or is damaged, stands for itself."""
     if path.suffix.lower() != ".zip" or not path.exists():
         return [path]
     try:

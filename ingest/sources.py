@@ -1,4 +1,4 @@
-"""Where the bytes of one graph come from: a file, a gzipped file, or a member of a zip archive."""
+"""Where the bytes of one graph come from: a file, a gzipped file, or what a zip archive holds."""
 
 import gzip
 import hashlib
@@ -7,11 +7,12 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from tracer.errors import GraphFormatError
+from tracer.graph import FILES
 
 GRAPH_ENDINGS = (".json", ".json.gz", ".pt")
 MOST_PACKED = 200  # times its size a compressed file may hold; JSON of graphs packs 5 to 30 times, a bomb a thousand
@@ -21,17 +22,23 @@ MOST_MEMBERS = 100_000  # of an archive
 
 @dataclass(frozen=True)
 class Source:
-    """One file, or one member of an archive. Nothing is ever unpacked to disk, so no name can lead anywhere."""
+    """One file, or one member of an archive. No name in an archive is ever a name on disk, so none leads anywhere."""
 
     path: Path
     """The file itself, or the archive."""
     member: str = ""
     """The name inside the archive; empty for a file."""
+    saved: bool = False
+    """Whether it is a folder in the archive, or the whole archive, with the files of a saved graph."""
 
     @property
     def name(self) -> str:
         """The last part of the name, for messages."""
         return self.member.replace("\\", "/").rpartition("/")[2] or self.path.name
+
+    def beside(self, name: str) -> "Source":
+        """The file of this name in the folder of a saved graph."""
+        return replace(self, member=_inside(self.member, name), saved=False)
 
     def __str__(self) -> str:
         return f"{self.path}/{self.member}" if self.member else str(self.path)
@@ -130,7 +137,7 @@ def bomb(name: str, size: int) -> GraphFormatError:
 
 
 def members(path: Path) -> list[Source]:
-    """The graph files inside a zip archive, in order of name; archives within it are not opened.
+    """The saved graphs and graph files inside a zip archive, in order of name; archives within it are not opened.
 
     Raises:
         GraphFormatError: It is no archive, is damaged, or holds far more than its size allows.
@@ -149,5 +156,17 @@ def members(path: Path) -> list[Source]:
         )
     if sum(info.file_size for info in infos) > most_unpacked(size):  # members may overlap, and each look small
         raise bomb(str(path), size)
-    names = {info.filename for info in infos if info.filename.lower().endswith(GRAPH_ENDINGS)}
-    return [Source(path, name) for name in sorted(names) if not name.rpartition("/")[2].startswith("._")]
+    names = {info.filename for info in infos}
+    saved = {folder for folder in map(_folder, names) if all(_inside(folder, name) in names for name in FILES)}
+    files = {name for name in names if name.lower().endswith(GRAPH_ENDINGS) and _folder(name) not in saved}
+    found = [Source(path, name) for name in files if not name.rpartition("/")[2].startswith("._")]
+    return sorted([*found, *(Source(path, folder, saved=True) for folder in saved)], key=lambda source: source.member)
+
+
+def _folder(name: str) -> str:
+    """The folder that a member of an archive lies in; empty for the archive itself."""
+    return name.rpartition("/")[0]
+
+
+def _inside(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

@@ -12,11 +12,12 @@ from ingest.archive import MANIFEST, backup, restore
 from ingest.keep import graph_ids, graph_info, kept_graphs, rebuild, remove_graph, verify
 from ingest.labels import Label, LabelStore
 from ingest.library import Library
-from ingest.load import keep_graph, relabel
+from ingest.load import ingest_paths, keep_graph, relabel
 from ingest.rows import graph_rows
 from ingest.server import LocalServer
 from ingest.store import GraphStore, open_store
 from tests.ingest.made_graphs import make_graph
+from tests.ingest.test_labels import labelled, shown
 from tests.ingest.test_store import check_aggregates, stored_flows
 from tests.neo4j_fixture import shared_jars
 from tracer.errors import GraphFormatError, PatternError, StoreError, StoreUnreachableError
@@ -254,6 +255,35 @@ def test_labels_that_were_edited_since_stay_unless_they_are_to_be_replaced(store
     statuses = [each.status for each in restore(tmp_path / "all.zip", store, library, replace=True)]
     assert sorted(statuses) == ["unchanged"] * 2 + ["updated"]
     assert library.load(graph.graph_id).nodes["label"].equals(graph.nodes["label"])
+
+
+def test_a_graph_from_a_file_is_as_the_archive_has_it_after_replacing(store, library, tmp_path):
+    given = labelled(tmp_path, "a.json", "Texas", ["0_7_0"], creator="Ann")
+    (report,) = ingest_paths([given], store, library)
+    labels = LabelStore(library)
+    labels.add("model", [Label(0, 7, "before", "edit", "me", "", "2026-01-02")])
+    relabel("model", store, library)
+    backup(library, tmp_path / "all.zip")
+    archived, kept = library.load(report.graph_id), labels.of("model")
+
+    labels.add("model", [Label(0, 7, "after", "edit", "me", "", "2026-02-02")])
+    relabel("model", store, library)
+    later = labelled(tmp_path, "b.json", "Texas", ["E_5_0"], [["group", "E_5_0"]], "Bob")
+    (again,) = ingest_paths([later], store, library)
+    assert again.graph_id == report.graph_id
+    assert {each.status for each in restore(tmp_path / "all.zip", store, library)} == {"unchanged", "left"}
+    assert shown(library, report.graph_id)[0] == "after"
+
+    statuses = {each.graph_id: each.status for each in restore(tmp_path / "all.zip", store, library, replace=True)}
+    assert statuses[report.graph_id] == "updated"
+    restored = library.load(report.graph_id)
+    assert shown(library, report.graph_id) == ("before", "edited by me, 2026-01-02")
+    assert restored.metadata.provenance == archived.metadata.provenance
+    assert [each for each in labels.of("model") if each.kind != "graph"] == [
+        each for each in kept if each.kind == "edit"
+    ]
+    assert list(verify(store, library)) == []
+    assert {each.status for each in restore(tmp_path / "all.zip", store, library, replace=True)} == {"unchanged"}
 
 
 def rewritten(path, target, change) -> None:

@@ -94,9 +94,8 @@ def test_an_edit_goes_before_the_graphs_label_which_goes_before_an_import(store,
     assert shown(library, report.graph_id) == ("of a table", f"imported from Ann, {now()[:10]}")
     assert [each.status for each in ingest_paths([own], store, library)] == ["updated"]
     assert shown(library, report.graph_id)[0] == "of the graph"
-    labels.add(
-        "model", [Label(0, 7, "first edit", "edit", "me", "", "2026-01-01"), Label(0, 7, "edited", "edit", "me")]
-    )
+    edits = [("edited", now()), ("first edit", "2026-01-01")]  # an older one may come later, as from an archive
+    labels.add("model", [Label(0, 7, text, "edit", "me", "", when) for text, when in edits])
     assert relabel("model", store, library) == [report.graph_id]
     assert shown(library, report.graph_id)[0] == "edited"
     assert {each.status for each in ingest_paths([own, bare], store, library)} == {"unchanged"}
@@ -138,6 +137,23 @@ def test_a_relabelling_that_was_cut_off_is_finished_by_the_next(store, library, 
         relabel("set", store, library)
     assert relabel("set", store, library) == [graph.graph_id]
     assert not list(verify(store, library))
+
+
+def test_what_was_edited_or_imported_comes_into_another_library_by_its_author(store, library, tmp_path):
+    given = labelled(tmp_path, "a.json", "of the graph", creator="Ann")
+    (report,) = ingest_paths([given], store, library)
+    LabelStore(library).add("model", [Label(0, 7, "Texas, of course", "edit", "Bob", "", "2026-01-02T00:00:00+00:00")])
+    relabel("model", store, library)
+    library.load(report.graph_id).save(str(tmp_path / "saved"))
+    before = LabelStore(library).of("model")
+    list(ingest_paths([tmp_path / "saved"], store, library))  # at home it is an edit, and nothing else
+    assert LabelStore(library).of("model") == before
+    other = Library(tmp_path / "other")
+    list(ingest_paths([tmp_path / "saved"], store, other))
+    assert LabelStore(other).of("model") == [
+        Label(0, 7, "Texas, of course", "graph", "Bob", report.graph_id, "2026-01-02")
+    ]
+    assert shown(other, report.graph_id) == ("Texas, of course", "edited by Bob, 2026-01-02")
 
 
 def test_labels_of_one_graph_are_not_shown_in_another_unasked(store, library, tmp_path):

@@ -1,4 +1,4 @@
-"""Archives and compressed files: nothing is unpacked to disk, a bomb is refused, a bad member stops no other."""
+"""Archives and compressed files: no name in them leads anywhere, a bomb is refused, a bad member stops no other."""
 
 import gzip
 import json
@@ -10,8 +10,10 @@ from ingest.library import Library
 from ingest.load import graph_places, ingest_paths, read_graph
 from ingest.readers import read_graph_file
 from ingest.sources import ALWAYS_FINE, Source, members
+from tests.ingest.made_graphs import make_graph
 from tests.ingest.test_load import PUBLISHED
 from tracer.errors import GraphFormatError
+from tracer.graph import FILES
 
 GRAPH = json.dumps(PUBLISHED).encode()
 
@@ -48,6 +50,29 @@ def test_names_in_an_archive_lead_nowhere(tmp_path):
     for place in graph_places(path):
         assert read_graph(place).metadata.slug == "published"
     assert len(graph_places(path)) == 3 and sorted(tmp_path.rglob("*")) == before
+
+
+def test_saved_graphs_in_an_archive_are_taken_in_with_the_files_beside_them(tmp_path):
+    graph = make_graph(3)
+    graph.save(str(tmp_path / "saved"))
+    saved = {path.name: path.read_bytes() for path in (tmp_path / "saved").iterdir()}
+    files = {"x/one.json": GRAPH, **{f"../../deep/saved/{name}": content for name, content in saved.items()}}
+    path = archive(tmp_path / "all.zip", files)
+    before = sorted(tmp_path.rglob("*"))
+    reports = list(ingest_paths([path], None, Library(tmp_path / "library")))
+    assert [report.status for report in reports] == ["ingested"] * 2
+    assert reports[0].graph_id == graph.graph_id and sorted(tmp_path.rglob("*")) == before
+    (alone,) = graph_places(archive(tmp_path / "alone.zip", saved))  # the folder itself was packed
+    assert read_graph(alone).graph_id == graph.graph_id
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_saved_graph_in_an_archive_is_refused_by_its_name_in_the_archive(tmp_path, name):
+    make_graph(3).save(str(tmp_path / "saved"))
+    saved = {path.name: path.read_bytes() for path in (tmp_path / "saved").iterdir()}
+    path = archive(tmp_path / "bad.zip", {f"a/{each}": content for each, content in (saved | {name: b"half"}).items()})
+    (report,) = ingest_paths([path], None, Library(tmp_path / "library"))
+    assert report.status == "refused" and f"{path}/a" in report.reason
 
 
 def test_a_bomb_is_refused_before_it_is_in_memory(tmp_path):
