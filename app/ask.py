@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from circuits.flow import SIGNS
+from circuits.config import SIGNS, SearchConfig, Sign
 
 PAGE = "/circuits"
 KEPT = "kept"  # in the address: the kept circuit that is open
@@ -22,10 +22,15 @@ class Question:
     """Waypoints between arrows; empty while nothing was asked."""
     graph_ids: tuple[str, ...] = ()
     """In these graphs; all if empty."""
-    k: int = 5
+    k: int = SearchConfig.k
     """Paths to show per graph."""
-    sign: str = "any"
+    sign: Sign = SearchConfig.sign
     """Which effects count: `any`, or `positive`."""
+
+    @property
+    def config(self) -> SearchConfig:
+        """What counts, and how many paths are shown."""
+        return SearchConfig(self.k, self.sign)
 
     @property
     def steps(self) -> list[str]:
@@ -61,7 +66,8 @@ class Question:
         {'p': 'a -> b', 'in': ['ab12'], 'k': '3'}
         """
         given: dict[str, Any] = {"p": self.pattern, "in": list(self.graph_ids)}
-        given |= {"k": str(self.k) if self.k != 5 else "", "sign": self.sign if self.sign != "any" else ""}
+        changed = {"k": str(self.k), "sign": self.sign}
+        given |= {name: value for name, value in changed.items() if getattr(self, name) != getattr(SearchConfig, name)}
         return {name: value for name, value in given.items() if value}
 
     @property
@@ -106,5 +112,6 @@ def join_steps(start: str, through: str, end: str) -> str:
 
 def read_question(pattern: str, graph_ids: list[str], k: str, sign: str) -> Question:
     """The question of an address; what it cannot mean is at its default."""
-    paths = int(k) if k.isdecimal() and 1 <= int(k) <= MOST_PATHS else 5
-    return Question(pattern.strip(), tuple(graph_ids), paths, sign if sign in SIGNS else "any")
+    paths = int(k) if k.isdecimal() and 1 <= int(k) <= MOST_PATHS else SearchConfig.k
+    known = SIGNS[SIGNS.index(sign)] if sign in SIGNS else SearchConfig.sign
+    return Question(pattern.strip(), tuple(graph_ids), paths, known)

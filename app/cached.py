@@ -16,6 +16,7 @@ from app.roles import read_roles
 from app.wire import pack_graph
 from circuits.aligned import By
 from circuits.compare import compare
+from circuits.config import SearchConfig, Sign
 from circuits.kept import Kept, found_in
 from circuits.nearest import why_nothing as why_nothing_in
 from circuits.pattern import match, parse_pattern
@@ -93,17 +94,17 @@ def roles() -> dict[str, list[str]]:
 
 
 @st.cache_resource(max_entries=KEPT_ANSWERS, show_spinner=False)
-def search(pattern: str, versions: tuple[tuple[str, str], ...], everywhere: bool, k: int, sign: str) -> CircuitSearch:
+def search(pattern: str, versions: Versions, everywhere: bool, config: SearchConfig) -> CircuitSearch:
     """The search for this pattern in these graphs, given as (graph_id, version), as far as anybody has taken it.
 
     Args:
         everywhere: These are all graphs.
     """
     named = None if everywhere else [graph_id for graph_id, _ in versions]
-    return CircuitSearch(pattern, store(), kept_library(versions), named, roles(), k=k, sign=sign, limit=len(versions))
+    return CircuitSearch(pattern, store(), kept_library(versions), named, roles(), config, len(versions))
 
 
-def kept_library(versions: tuple[tuple[str, str], ...]) -> KeptLibrary:
+def kept_library(versions: Versions) -> KeptLibrary:
     """The library, of which the memory keeps graphs in these versions."""
     version_of = dict(versions)
     return KeptLibrary(default_library().root, kept_graphs(), lambda graph_id: version_of.get(graph_id, ""))
@@ -128,22 +129,22 @@ def forget_kept() -> None:
 
 
 @st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
-def matters(pattern: str, graph_id: str, version: str, sign: str) -> dict[str, Any]:
+def matters(pattern: str, graph_id: str, version: str, sign: Sign) -> dict[str, Any]:
     """What the circuit of this pattern in one graph hangs on; nothing where the graph does not have it."""
     searched = graph(graph_id, version)
-    circuit = find_circuit(parse_pattern(pattern, roles()), searched, sign=sign)
+    circuit = find_circuit(parse_pattern(pattern, roles()), searched, SearchConfig(sign=sign))
     return what_matters(pattern, roles(), searched, circuit, sign) if circuit else {}
 
 
 @st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
-def failures(pattern: str, versions: tuple[tuple[str, str], ...], sign: str) -> list[dict[str, Any]]:
+def failures(pattern: str, versions: Versions, sign: str) -> list[dict[str, Any]]:
     """For each of these graphs, up to as many as one looks at, the waypoint at which the pattern fails, and why."""
     parsed = parse_pattern(pattern, roles())
     return [found_in(parsed, graph(*version), None, sign).as_row() for version in versions[:FEW]]
 
 
 @st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
-def why_nothing(pattern: str, versions: tuple[tuple[str, str], ...]) -> str:
+def why_nothing(pattern: str, versions: Versions) -> str:
     """Why none of these graphs has the pattern, with the nearest things there are."""
     outlines = (kept_library(versions).outline(graph_id) for graph_id, _ in versions[:MOST_EXPLAINED])
     return why_nothing_in(parse_pattern(pattern, roles()), outlines)
@@ -155,7 +156,7 @@ def circuits_as_cypher(pattern: str, sign: str, links: Sequence[int]) -> str:
 
 
 @st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
-def waypoint_counts(pattern: str, versions: tuple[tuple[str, str], ...]) -> list[tuple[str, int, int]]:
+def waypoint_counts(pattern: str, versions: Versions) -> list[tuple[str, int, int]]:
     """For each waypoint of a pattern: its text, in how many graphs a node fits it, and how many nodes there."""
     parsed = parse_pattern(pattern, roles())
     library = kept_library(versions)

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
-from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
 from app.keep_commands import confirmed
 from app.terminal import Format, print_json, print_rows, progress_bar
+from circuits.config import SearchConfig
 from tracer.errors import SettingError
 
 if TYPE_CHECKING:
@@ -31,10 +31,7 @@ def keep_pattern(
     name: str = "",
     note: str = "",
     graphs: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    k: Annotated[int, Parameter(validator=Number(gte=1))] = 5,
-    sign: Literal["any", "positive"] = "any",
-    min_hops: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
-    max_hops: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    config: Annotated[SearchConfig | None, Parameter(name="*")] = None,
     set: str | None = None,
     needed: float = 0.0,
     align: Literal["feature", "label"] = "feature",
@@ -48,10 +45,7 @@ def keep_pattern(
         name: What to call it; the pattern if not given.
         note: What you think of it.
         graphs: Only in these graphs (graph_id or slug); all if not given.
-        k: Strongest paths in its picture.
-        sign: Count all edges, or positive ones only.
-        min_hops: Links that a path of the picture has at least.
-        max_hops: Links that it has at most.
+        config: What counts, and what is in its picture.
         set: Prompts to look in instead, as for `circuits`; what chance gives is kept too.
         needed: With --set, flow from which on a prompt counts as having it; any at all if 0.
         align: With --set, label allows graphs of different dictionaries.
@@ -72,11 +66,9 @@ def keep_pattern(
             prompts = find_set(set, open_store)
             prompts.check(pattern)
             members = list(read_members(prompts, progress))
-            kept = run_set(pattern, members, prompts.name, sign, needed, align, k, name, note)
+            kept = run_set(pattern, members, prompts.name, config, needed, align, name, note)
         else:
-            kept = run_pattern(
-                pattern, store, library, graphs, read_roles(roles), k, sign, min_hops, max_hops, name, note, progress
-            )
+            kept = run_pattern(pattern, store, library, graphs, read_roles(roles), config, name, note, progress)
         keep_circuit(kept, store, library)
     _print_kept(kept, format)
 

@@ -17,6 +17,7 @@ from app.circuit_commands import keep
 from app.label_commands import labels
 from app.supernode_commands import supernodes
 from app.terminal import INTERRUPTED, Format, log_on_stderr, notes, print_json_lines, print_rows, progress_bar
+from circuits.config import LIMIT, SearchConfig
 from ingest.export_formats import ExportFormat, format_of
 from tracer.config import PEER_SETTINGS, Dtype, TraceConfig
 from tracer.errors import CircuitError, PatternError, PromptError, UnsupportedModelError
@@ -235,16 +236,13 @@ def circuits(
     pattern: str,
     *,
     graphs: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
-    k: Annotated[int, Parameter(validator=Number(gte=0))] = 5,
-    sign: Literal["any", "positive"] = "any",
-    min_hops: Annotated[int, Parameter(validator=Number(gte=1))] = 1,
-    max_hops: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
+    config: Annotated[SearchConfig | None, Parameter(name="*")] = None,
     matters: bool = False,
     set: str | None = None,
     needed: float = 0.0,
     align: Literal["feature", "label"] = "feature",
     roles: Path | None = None,
-    limit: Annotated[int, Parameter(validator=Number(gte=1))] = 20,
+    limit: Annotated[int, Parameter(validator=Number(gte=1))] = LIMIT,
     format: Format = "table",
 ) -> int:
     """Find a circuit such as "Dallas -> Texas -> Austin" in all graphs, ranked by exact flow.
@@ -254,10 +252,7 @@ def circuits(
             Texas|Texan either; 20/15589 a feature; supernode:Texas its members; error@L3 an error node; @L10-20 layers,
             @pos:Dallas and @pos:-1 positions. -| inhibits; -{2,4}-> takes 2 to 4 links.
         graphs: Only in these graphs (graph_id or slug); all if not given.
-        k: Strongest paths to show per graph.
-        sign: Count all edges, or positive ones only.
-        min_hops: Links that a shown path has at least; the flow is over all paths.
-        max_hops: Links that a shown path has at most.
+        config: What counts, and what is shown.
         matters: Also say what each circuit hangs on: necessary nodes, bottlenecks, inhibitors, what pruning leaves.
         set: Table of prompts (.csv, .parquet, .json, .jsonl) to look in instead, each with its own roles in columns,
             TABLE[column=value] for some rows, or Cypher that answers with such rows (a .cypher file, or as it is); says
@@ -273,24 +268,26 @@ def circuits(
     from ingest.library import default_library
     from ingest.search import CircuitSearch, cypher_behind, graph_of, where_it_fails, why_nothing
 
+    settings = config or SearchConfig()
     if set is not None:
-        return across.circuits_in_set(pattern, set, sign, needed, align, format)
+        return across.circuits_in_set(pattern, set, settings.sign, needed, align, format)
     known_roles, library = read_roles(roles), default_library()
     with progress_bar() as progress, _store(progress) as store:
-        search = CircuitSearch(pattern, store, library, graphs, known_roles, k, sign, limit, min_hops, max_hops)
+        search = CircuitSearch(pattern, store, library, graphs, known_roles, settings, limit)
         with suppress(KeyboardInterrupt):  # what was found until then is shown
             search.run(progress)
         found = search.found
         asked = found if matters else []
         told = [
-            what_matters(pattern, known_roles, graph_of(each.graph_id, store, library), each, sign) for each in asked
+            what_matters(pattern, known_roles, graph_of(each.graph_id, store, library), each, settings.sign)
+            for each in asked
         ]
         why = "" if found or not search.complete else why_nothing(pattern, store, library, graphs, known_roles)
         if why:
-            failing = failure_lines(where_it_fails(pattern, store, library, graphs, known_roles, sign))
+            failing = failure_lines(where_it_fails(pattern, store, library, graphs, known_roles, settings))
             why = "\n".join([why, *failing])
     bound = {role: sorted({circuit.binding[role] for circuit in found}) for role in (found[0].binding if found else ())}
-    text = cypher_behind(pattern, known_roles | bound, sign, found[0].links) if found else ""
+    text = cypher_behind(pattern, known_roles | bound, settings.sign, found[0].links) if found else ""
     print_circuits(found, text, format, told, why or search.said)
     if found and search.said:
         notes.print(search.said, soft_wrap=True)

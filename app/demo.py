@@ -14,6 +14,7 @@ from app.circuits_report import path_text
 from app.roles import read_roles
 from app.terminal import ProgressCallback, progress_bar
 from app.trace import Prompt
+from circuits.config import SearchConfig
 from circuits.search import Circuit
 from ingest.library import Library, default_library
 from ingest.load import keep_graph
@@ -26,7 +27,7 @@ from tracer.graph import AttributionGraph
 CIRCUIT = ("Dallas", "Texas", "Austin")
 ROLES = ("city", "region", "answer")
 NO_CIRCUIT = "-"
-SIGN = "positive"  # an edge that argues against the answer is no step towards it
+SEARCH = SearchConfig(k=0, sign="positive")  # an edge that argues against the answer is no step towards it
 NEEDED_FLOW = 0.02  # from this flow on a middle step counts as used; `python -m bench hops` measures how often rightly
 # Why this answer and no other: the log-odds of the token that the model prefers.
 CONFIG = TraceConfig(target="log-odds")
@@ -112,7 +113,7 @@ def report_circuit(store: GraphStore, library: Library, graphs: Sequence[Attribu
     answer = store.run("circuits_through", terms=list(CIRCUIT), limit=len(store.graphs()))
     rows = [row for row in answer.records if row["graph_id"] in ids]
     pattern = " -> ".join(CIRCUIT)
-    flows = search_circuits(pattern, store, library, sorted(ids), sign=SIGN, k=0, limit=len(ids))
+    flows = search_circuits(pattern, store, library, sorted(ids), config=SEARCH, limit=len(ids))
     flow_of = {circuit.graph_id: circuit.flow for circuit in flows}
     say(f"\n{pattern}   (throughline query circuits_through --param 'terms={pattern}')\n")
     for row in rows:
@@ -134,9 +135,9 @@ def report_roles(
     """
     pattern = " -> ".join(f"{{{role}}}" for role in ROLES)
     ids = [graph.graph_id for graph in graphs]
-    found = search_circuits(pattern, store, library, ids, read_roles(), k=0, sign=SIGN, limit=len(ids))
+    found = search_circuits(pattern, store, library, ids, read_roles(), SEARCH, len(ids))
     circuit_of = {circuit.graph_id: circuit for circuit in found}
-    say(f"\n{pattern}   (throughline circuits '{pattern}' --sign {SIGN})\n")
+    say(f"\n{pattern}   (throughline circuits '{pattern}' --sign {SEARCH.sign})\n")
     right = 0
     for graph, each in zip(graphs, prompts, strict=True):
         seen, flow = strongest_binding(circuit_of.get(graph.graph_id))

@@ -44,7 +44,7 @@ def keep_button(question: Question, versions: tuple[tuple[str, str], ...]) -> No
             library = cached.kept_library(versions)
             with st.spinner("Keeping…", show_time=True):
                 kept = run_pattern(
-                    question.pattern, cached.store(), library, named, cached.roles(), question.k, question.sign,
+                    question.pattern, cached.store(), library, named, cached.roles(), question.config,
                     name=name.strip(), note=note.strip(),
                 )  # fmt: skip
                 keep_circuit(kept, cached.store(), default_library())
@@ -103,7 +103,8 @@ def show_actions(kept: Kept) -> Question | None:
         if "set" not in kept.method and st.button("Open", icon=":material/search:", key=f"open {kept.kept_id}"):
             method = kept.method
             graph_ids = tuple(method.get("graphs") or ())
-            return Question(kept.pattern, graph_ids, method.get("k", 5), method.get("sign", "any"))
+            given = {name: method[name] for name in ("k", "sign") if name in method}
+            return Question(kept.pattern, graph_ids, **given)
         if st.button("Run again", icon=":material/replay:", key=f"rerun {kept.kept_id}"):
             versions = tuple((graph["graph_id"], version_of(graph)) for graph in cached.graphs())
             with st.spinner("Searching…", show_time=True):

@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.measure import print_table
 from circuits.chance import superiority
+from circuits.config import SearchConfig
 from circuits.pattern import parse_pattern
 from circuits.search import find_circuit
 from ingest.load import graph_places, read_graph
@@ -49,7 +50,7 @@ def read_all() -> dict[str, AttributionGraph]:
 
 def rank_of_walk(graph: AttributionGraph, pattern: str, middle: str, k: int = 50) -> tuple[int, float]:
     """(place of the walk of two links through this feature among the strongest, flow of the pattern); 0: not there."""
-    circuit = find_circuit(parse_pattern(pattern), graph, k=k, min_hops=2)
+    circuit = find_circuit(parse_pattern(pattern), graph, SearchConfig(k=k, min_hops=2))
     if circuit is None:
         return 0, 0.0
     middles = [graph.nodes["node_id"].iat[path.rows[1]] if len(path.rows) == 3 else "" for path in circuit.paths]
@@ -60,7 +61,7 @@ def rank_of_walk(graph: AttributionGraph, pattern: str, middle: str, k: int = 50
 def area_under_curve(pattern: str, having: tuple[str, ...], graphs: dict[str, AttributionGraph]) -> float:
     """The chance that a graph that has the walk has more flow than one that does not, ties half."""
     parsed = parse_pattern(pattern)
-    circuits = {path: find_circuit(parsed, graph, k=0) for path, graph in graphs.items()}
+    circuits = {path: find_circuit(parsed, graph, SearchConfig(k=0)) for path, graph in graphs.items()}
     flows = {path: circuit.flow if circuit else 0.0 for path, circuit in circuits.items()}
     own = [flow for path, flow in flows.items() if any(name in path for name in having)]
     other = [flow for path, flow in flows.items() if not any(name in path for name in having)]

@@ -13,12 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_array
 
-from circuits.inputs import SIGNS, Inputs, check_sign
+from circuits.inputs import Inputs
 from circuits.walks import END, Walks, Way
 from tracer.errors import PatternError
 from tracer.graph import AttributionGraph
-
-__all__ = ["SIGNS", "Flow", "Inputs", "Way", "chance_of_meeting", "check_groups", "check_sign", "flow", "parted_flow"]
 
 ROUNDING = 1e-12  # a part this much smaller than the whole is what is left of a difference of equal numbers
 

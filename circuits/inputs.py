@@ -6,10 +6,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tracer.errors import SettingError
+from circuits.config import check_sign
 from tracer.graph import AttributionGraph
 
-SIGNS = ("any", "positive")
 MOST_KEPT = 5_000_000  # edges that stay arranged for the next question: about 150 MB
 
 
@@ -113,12 +112,6 @@ class Inputs:
         """Where the edges into this node stand."""
         row = self.row[node]
         return slice(0, 0) if row < 0 else slice(int(self.start[row]), int(self.start[row + 1]))
-
-
-def check_sign(sign: str) -> None:
-    """Refuse a sign that is none of SIGNS."""
-    if sign not in SIGNS:
-        raise SettingError(f"sign {sign!r} is unknown; expected {' or '.join(SIGNS)}. Use one of these.")
 
 
 _KEPT: WeakKeyDictionary[AttributionGraph, dict[str, Inputs]] = WeakKeyDictionary()  # as long as the graph lives

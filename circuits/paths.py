@@ -14,10 +14,10 @@ from itertools import count
 
 import numpy as np
 
+from circuits.config import check_limits
 from circuits.flow import check_groups
 from circuits.inputs import Inputs
-from circuits.walks import END, Walks, Way, check_hops
-from tracer.errors import SettingError
+from circuits.walks import END, Walks, Way
 from tracer.graph import AttributionGraph
 
 
@@ -172,10 +172,3 @@ def _path(inputs: Inputs, edges: list[int]) -> Path:
     rows = (int(inputs.source[edges[0]]), *(int(target) for target in targets))
     shares = tuple(float(share) for share in inputs.share[edges])
     return Path(rows, tuple(float(effect) for effect in inputs.effect[edges]), shares, float(np.prod(shares)))
-
-
-def check_limits(k: int, min_hops: int, max_hops: int | None) -> None:
-    """Refuse limits below 1, and limits on hops that exclude each other."""
-    if k < 1:
-        raise SettingError(f"k is {k}; expected at least 1. Give a larger one.")
-    check_hops(min_hops, max_hops)

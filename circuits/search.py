@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from circuits.config import SearchConfig, check_sign
 from circuits.flow import Flow, chance_by_way, parts_of
-from circuits.inputs import Inputs, check_sign
-from circuits.paths import Path, check_limits, links_between, paths_through
+from circuits.inputs import Inputs
+from circuits.paths import Path, links_between, paths_through
 from circuits.pattern import NO_TERM, Pattern, match_terms, texts_of
 from circuits.walks import Way
 from tracer.errors import PatternError
@@ -83,42 +84,24 @@ class Circuit:
 
 
 def find_circuits(
-    pattern: Pattern,
-    graphs: Iterable[AttributionGraph],
-    k: int = 5,
-    sign: str = "any",
-    min_hops: int = 1,
-    max_hops: int | None = None,
+    pattern: Pattern, graphs: Iterable[AttributionGraph], config: SearchConfig | None = None
 ) -> Iterator[Circuit]:
-    """The circuit of each graph in which the pattern has any flow, one graph at a time, in the order given.
-
-    Args:
-        k: How many of the strongest paths to report; 0 for the flow alone.
-        sign: `any`, or `positive` for paths of positive effects alone.
-        min_hops: Edges that a reported path has at least; the flow is over all paths.
-        max_hops: Edges that a reported path has at most; no limit if None.
-
-    Raises:
-        SettingError: The sign is unknown, or a limit cannot be met.
-    """
+    """The circuit of each graph in which the pattern has any flow, one graph at a time, in the order given."""
     for graph in graphs:
-        circuit = find_circuit(pattern, graph, k, sign, min_hops, max_hops)
+        circuit = find_circuit(pattern, graph, config)
         if circuit is not None:
             yield circuit
 
 
-def find_circuit(
-    pattern: Pattern,
-    graph: AttributionGraph,
-    k: int = 5,
-    sign: str = "any",
-    min_hops: int = 1,
-    max_hops: int | None = None,
-) -> Circuit | None:
-    """The circuit of one graph, None where the pattern has no flow; arguments as for `find_circuits`."""
-    check_limits(k or 1, min_hops, max_hops)
-    bound = best_bound(pattern, graph, sign)
-    return bound.circuit(k, min_hops, max_hops) if bound else None
+def find_circuit(pattern: Pattern, graph: AttributionGraph, config: SearchConfig | None = None) -> Circuit | None:
+    """The circuit of one graph, None where the pattern has no flow.
+
+    Raises:
+        PatternError: The pattern asks for an inhibiting way, but only positive effects count.
+    """
+    config = config or SearchConfig()
+    bound = best_bound(pattern, graph, config.sign)
+    return bound.circuit(config) if bound else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +125,11 @@ class Bound:
         """With the best terms."""
         return self.ranked[0][1]
 
-    def circuit(self, k: int = 5, min_hops: int = 1, max_hops: int | None = None) -> Circuit:
-        """With its strongest paths; arguments as for `find_circuits`."""
+    def circuit(self, config: SearchConfig) -> Circuit:
+        """With its strongest paths."""
         graph, inputs, groups, ways = self.graph, self.inputs, self.groups, self.pattern.ways
-        paths = paths_through(inputs, groups, k, min_hops, max_hops, ways) if k else []
+        shown = config.k, config.min_hops, config.max_hops
+        paths = paths_through(inputs, groups, *shown, ways) if config.k else []
         about, (binding, flow), alternatives = graph.metadata, self.ranked[0], self.ranked[1 : N_ALTERNATIVES + 1]
         parts = parts_of(inputs, Inputs.of(graph), groups, ways, flow)
         links, nodes = links_between(paths[0], groups) if paths else (), _nodes(graph, paths)

@@ -12,8 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
+from circuits.config import check_hops
 from circuits.inputs import Inputs
-from tracer.errors import PatternError, SettingError
+from tracer.errors import PatternError
 
 
 @dataclass(frozen=True)
@@ -203,14 +204,3 @@ class Walks:
             self._number[state] = len(self.states)
             self.states.append(state)
         return self._number[state]
-
-
-def check_hops(min_hops: int, max_hops: int | None) -> None:
-    """Refuse limits below 1, and limits on hops that exclude each other."""
-    for name, value in (("min_hops", min_hops), ("max_hops", 1 if max_hops is None else max_hops)):
-        if value < 1:
-            raise SettingError(f"{name} is {value}; expected at least 1. Give a larger one.")
-    if max_hops is not None and max_hops < min_hops:
-        raise SettingError(
-            f"max_hops is {max_hops}; expected at least min_hops, {min_hops}. Raise one or lower the other."
-        )

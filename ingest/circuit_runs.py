@@ -1,9 +1,11 @@
 """A pattern run so that its result can be kept: on stored graphs or on a prompt set, and run again later."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from circuits.chance import against_chance, chance_rows
+from circuits.config import SearchConfig
 from circuits.kept import Kept, found_in, keep
 from circuits.pattern import Roles, parse_pattern
 from circuits.promptset import Align, Found, Member, PromptRow, bind, find_in_set, summarise
@@ -14,8 +16,6 @@ from ingest.store import GraphStore
 from ingest.writing import Progress
 from tracer.errors import PatternError
 
-K = 5  # paths of the strongest graph in the picture
-
 
 def run_pattern(
     pattern_text: str,
@@ -23,10 +23,7 @@ def run_pattern(
     library: Library,
     graphs: Sequence[str] | None = None,
     roles: Roles | None = None,
-    k: int = K,
-    sign: str = "any",
-    min_hops: int = 1,
-    max_hops: int | None = None,
+    config: SearchConfig | None = None,
     name: str = "",
     note: str = "",
     progress: Progress | None = None,
@@ -36,17 +33,14 @@ def run_pattern(
     Args:
         graphs: Only these, by graph_id or slug; all of the store if None, also when it is run again.
         roles: The terms of each role that the pattern names; kept with it.
-        k: Strongest paths in the picture.
-        sign: `any`, or `positive` for paths of positive effects alone.
-        min_hops: Edges that a path of the picture has at least.
-        max_hops: Edges that it has at most; no limit if None.
+        config: What counts, and which paths of the strongest graph are in the picture.
         name: For people; the pattern if empty.
 
     Raises:
         PatternError: The pattern cannot be understood, a graph is not there, or there is none at all.
     """
-    pattern = parse_pattern(pattern_text, roles)
-    check_ways(pattern, sign)
+    pattern, config = parse_pattern(pattern_text, roles), _drawn(config)
+    check_ways(pattern, config.sign)
     ids = graphs_to_search(pattern, store, graphs)
     found: list[Found] = []
     circuits: list[Circuit] = []
@@ -54,18 +48,15 @@ def run_pattern(
         if progress:
             progress(done, len(ids), "searching graphs")
         graph = graph_of(graph_id, store, library)
-        circuit = find_circuit(pattern, graph, k or 1, sign, min_hops, max_hops)
-        found.append(found_in(pattern, graph, circuit, sign))
+        circuit = find_circuit(pattern, graph, config)
+        found.append(found_in(pattern, graph, circuit, config.sign))
         circuits += [circuit] if circuit else []
     if progress:
         progress(len(ids), len(ids), "searching graphs")
     method = {
         "graphs": None if graphs is None else ids,
         "roles": {role: list((roles or {})[role]) for role in pattern.roles},
-        "k": k,
-        "sign": sign,
-        "min_hops": min_hops,
-        "max_hops": max_hops,
+        **asdict(config),
     }
     return keep(name or pattern.text, found, summarise(pattern.text, found), circuits, None, method, note)
 
@@ -74,10 +65,9 @@ def run_set(
     pattern_text: str,
     chosen: Iterable[Member],
     set_name: str,
-    sign: str = "any",
+    config: SearchConfig | None = None,
     needed: float = 0.0,
     align: Align = "feature",
-    k: int = K,
     name: str = "",
     note: str = "",
 ) -> Kept:
@@ -87,15 +77,15 @@ def run_set(
         set_name: Of the set, for people; the record itself has its rows.
         needed: Flow from which on a prompt counts as having it; any at all if 0.
         align: `label` allows graphs of different dictionaries.
-        k: Strongest paths in the picture.
         name: For people; the pattern if empty.
     """
+    config = _drawn(config)
     members = list(chosen)
-    found = list(find_in_set(pattern_text, members, sign, needed, align))
-    nulls = chance_rows(against_chance(pattern_text, members, sign))
+    found = list(find_in_set(pattern_text, members, config.sign, needed, align))
+    nulls = chance_rows(against_chance(pattern_text, members, config.sign))
     counted = (member for member, each in zip(members, found, strict=True) if each.is_found)
-    circuits = [find_circuit(bind(pattern_text, member.row), member.graph, k or 1, sign) for member in counted]
-    method: dict[str, Any] = {"set": set_name, "k": k, "sign": sign, "needed": needed, "align": align}
+    circuits = [find_circuit(bind(pattern_text, member.row), member.graph, config) for member in counted]
+    method: dict[str, Any] = {"set": set_name, "needed": needed, "align": align, **asdict(config)}
     summary = summarise(pattern_text, found)
     named = [circuit for circuit in circuits if circuit]
     return keep(name or pattern_text, found, summary, named, {"chance": nulls}, method, note)
@@ -116,17 +106,28 @@ def run_again(kept: Kept, store: GraphStore, library: Library, progress: Progres
         if "set" in method:
             members = list(_members(kept, there, store, library, progress))
             _check_some(kept, bool(members))
-            settings = {key: method[key] for key in ("sign", "needed", "align", "k")}
-            return run_set(kept.pattern, members, method["set"], **settings, **names)
+            settings = {key: method[key] for key in ("needed", "align")}
+            return run_set(kept.pattern, members, method["set"], _config_of(method), **settings, **names)
         graphs = method["graphs"] if method["graphs"] is None else [each for each in method["graphs"] if each in there]
         _check_some(kept, bool(there if graphs is None else graphs))
-        settings = {key: method[key] for key in ("roles", "k", "sign", "min_hops", "max_hops")}
+        settings = {"roles": method["roles"], "config": _config_of(method)}
         return run_pattern(kept.pattern, store, library, graphs, **settings, **names, progress=progress)
     except KeyError as error:
         raise PatternError(
             f"kept circuit {kept.kept_id} ({kept.name}) does not say {error} of how it was made; expected every "
             "setting. It was not made by `throughline keep` or the page: search and keep it again."
         ) from None
+
+
+def _drawn(config: SearchConfig | None) -> SearchConfig:
+    """The same with a path at least: the record has a picture."""
+    config = config or SearchConfig()
+    return replace(config, k=config.k or 1)
+
+
+def _config_of(method: dict[str, Any]) -> SearchConfig:
+    hops = {name: method[name] for name in ("min_hops", "max_hops") if name in method}  # older sets lack them
+    return SearchConfig(method["k"], method["sign"], **hops)
 
 
 def _members(

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
+from circuits.config import LIMIT, SearchConfig
 from circuits.kept import found_in
 from circuits.nearest import why_nothing as why_nothing_in
-from circuits.paths import check_limits
 from circuits.pattern import Choice, How, Pattern, Roles, match_terms, parse_pattern
 from circuits.promptset import Found
 from circuits.search import Circuit, all_there, best_bound, check_ways, find_circuit, rank
@@ -37,17 +38,12 @@ class CircuitSearch:
         library: Library,
         graphs: Sequence[str] | None = None,
         roles: Roles | None = None,
-        k: int = 5,
-        sign: str = "any",
-        limit: int = 20,
-        min_hops: int = 1,
-        max_hops: int | None = None,
+        config: SearchConfig | None = None,
+        limit: int = LIMIT,
     ):
         """See `search_circuits`; without a store, graphs of the library are searched, and named by graph_id alone."""
-        self._pattern = parse_pattern(pattern_text, roles)
-        check_ways(self._pattern, sign)
-        check_limits(k or 1, min_hops, max_hops)
-        self._sign, self._limit, self._shown = sign, limit, (k, min_hops, max_hops)
+        self._pattern, self._config, self._limit = parse_pattern(pattern_text, roles), config or SearchConfig(), limit
+        check_ways(self._pattern, self._config.sign)
         self._store, self._library = store, library
         self._ids = graphs_to_search(self._pattern, store, graphs) if store else list(graphs or library.ids())
         self._found: list[Circuit] = []
@@ -112,11 +108,11 @@ class CircuitSearch:
             return
         if graph_id in self._library:
             graph = self._library.with_edges(graph)
-        bound = best_bound(self._pattern, graph, self._sign, terms_N)
+        bound = best_bound(self._pattern, graph, self._config.sign, terms_N)
         if not bound:
             return
         is_shown = len(self._found) < self._limit or bound.flow >= self._found[-1].flow
-        circuits = [bound.circuit(*self._shown)] if is_shown else []
+        circuits = [bound.circuit(self._config)] if is_shown else []
         self._found, self.having = rank([*self._found, *circuits])[: self._limit], self.having + 1
 
 
@@ -126,29 +122,21 @@ def search_circuits(
     library: Library,
     graphs: Sequence[str] | None = None,
     roles: Roles | None = None,
-    k: int = 5,
-    sign: str = "any",
-    limit: int = 20,
-    min_hops: int = 1,
-    max_hops: int | None = None,
+    config: SearchConfig | None = None,
+    limit: int = LIMIT,
     progress: Progress | None = None,
 ) -> list[Circuit]:
     """The circuits of a pattern, largest flow first; every graph is searched, pruned nodes as well.
 
     Args:
         graphs: Only these, by graph_id or slug.
-        k: Strongest paths of each.
-        sign: `any`, or `positive` for paths of positive effects alone.
         limit: How many circuits to return.
-        min_hops: Edges that a reported path has at least; the flow is over all paths.
-        max_hops: Edges that a reported path has at most; no limit if None.
         progress: Told how many graphs of how many are done.
 
     Raises:
         PatternError: The pattern cannot be understood, or a graph is not there.
     """
-    search = CircuitSearch(pattern_text, store, library, graphs, roles, k, sign, limit, min_hops, max_hops)
-    return search.run(progress).found
+    return CircuitSearch(pattern_text, store, library, graphs, roles, config, limit).run(progress).found
 
 
 def graphs_to_search(pattern: Pattern, store: GraphStore, graphs: Sequence[str] | None = None) -> list[str]:
@@ -183,13 +171,13 @@ def where_it_fails(
     library: Library,
     graphs: Sequence[str] | None = None,
     roles: Roles | None = None,
-    sign: str = "any",
+    config: SearchConfig | None = None,
 ) -> list[Found]:
     """For each graph the waypoint at which the pattern fails there, if it does; by the first FEW graphs."""
-    pattern, there = parse_pattern(pattern_text, roles), store.graphs()
+    pattern, there, config = parse_pattern(pattern_text, roles), store.graphs(), replace(config or SearchConfig(), k=0)
     ids = [row["graph_id"] for row in there] if graphs is None else _named(graphs, there)
     looked = (graph_of(graph_id, store, library) for graph_id in ids[:FEW])
-    return [found_in(pattern, graph, find_circuit(pattern, graph, 0, sign), sign) for graph in looked]
+    return [found_in(pattern, graph, find_circuit(pattern, graph, config), config.sign) for graph in looked]
 
 
 def graph_of(graph_id: str, store: GraphStore, library: Library) -> AttributionGraph:

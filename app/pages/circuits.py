@@ -26,7 +26,7 @@ from app.looking import look
 from app.markdown import escaped
 from app.messages import show_nothing_loaded
 from app.theme import theme
-from circuits.flow import SIGNS
+from circuits.config import SIGNS
 from ingest.search import CircuitSearch
 from tracer.errors import CircuitError, StoreError
 
@@ -66,7 +66,7 @@ def main() -> None:
         open_kept()
     versions = tuple((i, version_of(by_id[i])) for i in question.graph_ids or by_id)
     try:
-        search = cached.search(question.pattern, versions, not question.graph_ids, question.k, question.sign)
+        search = cached.search(question.pattern, versions, not question.graph_ids, question.config)
         rows = look(search, f"{question.params()}", theme())
     except StoreError:
         raise
@@ -113,7 +113,7 @@ def ask(question: Question, by_id: dict[str, Any]) -> Question:
         if go.form_submit_button(
             "Find circuits", type="primary", shortcut="Ctrl+Enter", icon=":material/search:", width="stretch"
         ):
-            question = Question(pattern, tuple(graph_ids), int(k), sign)
+            question = Question(pattern, tuple(graph_ids), int(k), sign or question.sign)
             st.query_params.from_dict(question.params())
             st.rerun()
     return question

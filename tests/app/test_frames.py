@@ -15,13 +15,14 @@ from app.frames import (
     records_frame,
     returned_picture,
 )
+from circuits.config import SearchConfig
 from circuits.pattern import parse_pattern
 from circuits.search import find_circuits
 from tests.app.graphs import capital_graph
 
 
 def circuit_row() -> dict:
-    [circuit] = find_circuits(parse_pattern("Dallas -> Texas -> Austin"), [capital_graph()], k=3)
+    [circuit] = find_circuits(parse_pattern("Dallas -> Texas -> Austin"), [capital_graph()], SearchConfig(k=3))
     return circuit.as_row()
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from circuits.config import SearchConfig
 from circuits.flow import flow
 from circuits.pattern import NO_TERM, match, match_terms, parse_pattern
 from circuits.search import find_circuit, find_circuits, rank
@@ -103,24 +104,24 @@ def test_graphs_are_taken_one_at_a_time():
 def test_positive_circuits_pass_over_edges_that_inhibit():
     pattern = parse_pattern("Oakland -> Texas -> Austin")
     assert find_circuit(pattern, two_cities()) is not None
-    assert find_circuit(pattern, two_cities(), sign="positive") is None
+    assert find_circuit(pattern, two_cities(), SearchConfig(sign="positive")) is None
 
 
 def test_the_flow_stays_over_all_paths_when_hops_are_limited():
     pattern = parse_pattern("Dallas -> Austin")
-    circuit = find_circuit(pattern, two_cities(), min_hops=3)
+    circuit = find_circuit(pattern, two_cities(), SearchConfig(min_hops=3))
     assert circuit is not None
     assert circuit.paths == [] and circuit.flow == pytest.approx(0.6)
 
 
 @pytest.mark.parametrize("settings", [{"sign": "minus"}, {"k": -1}, {"min_hops": 0}, {"min_hops": 3, "max_hops": 2}])
-def test_settings_are_refused_even_where_nothing_would_be_found(settings):
+def test_settings_that_cannot_be_met_are_refused(settings):
     with pytest.raises(SettingError, match="expected"):
-        find_circuit(parse_pattern("nowhere -> Austin"), two_cities(), **settings)
+        SearchConfig(**settings)
 
 
 def test_no_paths_are_searched_when_none_are_asked_for():
-    circuit = find_circuit(parse_pattern("Dallas -> Austin"), two_cities(), k=0)
+    circuit = find_circuit(parse_pattern("Dallas -> Austin"), two_cities(), SearchConfig(k=0))
     assert circuit is not None and circuit.paths == [] and circuit.flow > 0
 
 
@@ -198,4 +199,4 @@ def test_hops_of_an_arrow_limit_flow_and_paths():
 
 def test_only_positive_effects_and_a_way_that_inhibits_exclude_each_other():
     with pytest.raises(PatternError, match="no path is both"):
-        find_circuit(parse_pattern("Oakland -| Austin"), two_cities(), sign="positive")
+        find_circuit(parse_pattern("Oakland -| Austin"), two_cities(), SearchConfig(sign="positive"))

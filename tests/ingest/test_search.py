@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from circuits.config import SearchConfig
 from circuits.inputs import Inputs
 from circuits.paths import strongest_paths
 from circuits.pattern import match_terms, parse_pattern
@@ -243,7 +244,7 @@ def test_whatever_stands_in_a_pattern_stays_a_text_in_the_cypher(store, version)
 def test_the_cypher_behind_has_the_strongest_path_whatever_its_length(filled):
     store, _, graphs = filled
     pattern, pruned = "Dallas -> Texas -> Austin", [graph.pruned() for graph in graphs]
-    circuits = [each for each in find_circuits(parse_pattern(pattern), pruned, min_hops=3) if each.paths]
+    circuits = [each for each in find_circuits(parse_pattern(pattern), pruned, SearchConfig(min_hops=3)) if each.paths]
     assert circuits
     for circuit in circuits:
         text = cypher_behind(pattern, links=circuit.links)
