@@ -302,14 +302,16 @@ def test_shares_are_of_all_inputs_even_where_features_were_left_out(model, graph
 
 
 def test_leaving_features_out_raises_no_influence_and_no_score_unless_the_peer_is_asked_for(model, graph):
-    few = {"max_feature_nodes": 20}
-    part = tracer.attribute(TEXT, model, TraceConfig(**few))
-    flattered = tracer.attribute(TEXT, model, TraceConfig(**few, count_left_out=False))
+    part = tracer.attribute(TEXT, model, TraceConfig(max_feature_nodes=20))
+    flattered = tracer.attribute(TEXT, model, TraceConfig(max_feature_nodes=20, count_left_out=False))
     whole = graph.nodes.set_index("node_id")["influence"]
     value_N, raised_N = (of.nodes["influence"].to_numpy() for of in (part, flattered))
     assert (value_N <= whole[part.nodes["node_id"]] + 1e-6).all() and (value_N <= raised_N + 1e-6).all()
-    assert part.metadata.replacement_score < min(graph.metadata.replacement_score, flattered.metadata.replacement_score)
-    assert part.metadata.completeness_score < flattered.metadata.completeness_score
+    replacement, completeness = (
+        [getattr(of.metadata, f"{name}_score") for of in (part, flattered, graph)]
+        for name in ("replacement", "completeness")
+    )
+    assert replacement[0] < min(replacement[1:]) and completeness[0] < completeness[1]
 
 
 # ---------------------------------------------------------------- targets
