@@ -11,7 +11,7 @@ from app.circuits_report import what_matters
 from app.compareframes import Compared, named_nodes
 from app.featurelink import FeatureKey, place_in, words_query
 from app.kept import KeptGraphs, KeptLibrary
-from app.part import is_pruned_away, part_to_show
+from app.part import dropped_nodes, is_pruned_away, part_to_show, thinned
 from app.roles import read_roles
 from app.wire import pack_graph
 from circuits.aligned import By
@@ -79,12 +79,18 @@ def graph(graph_id: str, version: str) -> AttributionGraph:
 @st.cache_data(max_entries=KEPT_PACKED, show_spinner=False)
 def packed(graph_id: str, version: str, node_ids: tuple[str, ...] = ()) -> bytes:
     """The pruned graph, with these nodes at all events, as the browser wants it."""
-    return pack_graph(part_to_show(graph(graph_id, version), node_ids), graph_id)
+    part = part_to_show(graph(graph_id, version), node_ids)
+    return pack_graph(thinned(part), graph_id, len(part.edges))
 
 
 def pruned_away(graph_id: str, version: str, node_ids: Sequence[str]) -> bool:
     """Whether the pruned graph lacks one of these nodes or a link between them."""
     return bool(node_ids) and is_pruned_away(graph(graph_id, version), node_ids)
+
+
+def dropped(graph_id: str, version: str, node_ids: Sequence[str]) -> bool:
+    """Whether pruning dropped one of these nodes."""
+    return bool(node_ids) and bool(dropped_nodes(graph(graph_id, version), node_ids))
 
 
 @st.cache_data(show_spinner=False)
@@ -185,11 +191,17 @@ def stamp() -> str:
 
 
 @st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
+def feature_prompts(key: FeatureKey, version: str) -> list[dict[str, Any]]:
+    """Where a feature occurs: rows of the query of this name."""
+    return store().run("feature_prompts", **key.params).records
+
+
+@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner=False)
 def feature(key: FeatureKey, version: str) -> dict[str, list[dict[str, Any]]]:
     """Where a feature occurs, what feeds it and what it feeds: rows of the queries, by name."""
     run, about = store().run, key.params
     return {
-        "prompts": run("feature_prompts", **about).records,
+        "prompts": feature_prompts(key, version),
         "inputs": run("feature_inputs", **about).records,
         "targets": run("feature_outputs", kinds=[NodeKind.FEATURE.value], **about).records,
         "outputs": run("feature_outputs", kinds=[NodeKind.LOGIT.value], **about).records,

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from app.ask import kept_link
+from app.featurehtml import largest_activation
 from app.featurelink import FeatureKey
 from app.frames import node_link
 from app.graphlist import prompt_text
@@ -46,6 +47,24 @@ def occurrences_frame(prompts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         for node_id, position, activation, influence in zip(*(row[name] for name in columns), strict=True)
     ]
     return pd.DataFrame(rows)
+
+
+def most_active(prompts: Sequence[Mapping[str, Any]], n_graphs: int, most: int = 6) -> dict[str, Any]:
+    """Rows of `feature_prompts` as plain data: the prompts of the largest activation, with a link to its node in each.
+
+    Args:
+        n_graphs: Graphs of the same dictionary.
+        most: How many prompts.
+    """
+    ranked = sorted(prompts, key=lambda row: (-(largest_activation([row]) or 0), -row["influence"]))
+    rows = []
+    for row in ranked[:most]:
+        values = [None if value != value else value for value in row["activations"]]  # NaN, which JSON has not
+        largest = max(range(len(values)), key=lambda at: values[at] or 0)
+        at = [list(pair) for pair in zip(row["positions"], values, strict=True)]
+        link = node_link({"graph_id": row["graph_id"], "node_id": row["node_ids"][largest]})
+        rows.append({"graph_id": row["graph_id"], "link": link, "tokens": row["tokens"], "at": at})
+    return {"n": len(prompts), "of": n_graphs, "prompts": rows}
 
 
 def labels_frame(labels: Sequence[Label], prompts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

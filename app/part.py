@@ -3,7 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from tracer.graph import AttributionGraph
+
+MOST_LINKS = 500_000  # a browser reads and draws so many within half a second
+ENOUGH = 0.95  # of the input of a node at hand
 
 
 def part_to_show(graph: AttributionGraph, node_ids: Sequence[str] = ()) -> AttributionGraph:
@@ -18,6 +23,28 @@ def part_to_show(graph: AttributionGraph, node_ids: Sequence[str] = ()) -> Attri
     between = asked[source] & asked[target]
     kept = graph.edges.kept | between | ((dropped[source] | dropped[target]) & shown[source] & shown[target])
     return replace(graph, nodes=graph.nodes.assign(kept=shown), edges=replace(graph.edges, kept=kept)).pruned()
+
+
+def thinned(graph: AttributionGraph, most: int = MOST_LINKS) -> AttributionGraph:
+    """The graph, where it has more links than this, with the strongest into each node that make `ENOUGH` of its input.
+
+    So every node keeps what explains it. Shares are still those of all inputs.
+    """
+    edges, n = graph.edges, len(graph.nodes)
+    if len(edges) <= most:
+        return graph
+    order = np.lexsort((-edges.share, edges.target))  # by target, the strongest first
+    target, share = edges.target[order], edges.share[order].astype(np.float64)
+    before = np.cumsum(share) - share
+    stronger = before - before[np.searchsorted(target, np.arange(n))[target]]  # those of the same target alone
+    total_N = np.bincount(target, weights=share, minlength=n)
+    return replace(graph, edges=edges.take(np.sort(order[stronger < ENOUGH * total_N[target]])))
+
+
+def dropped_nodes(graph: AttributionGraph, node_ids: Sequence[str]) -> list[str]:
+    """Those of these nodes that pruning dropped, in the order of the graph."""
+    dropped = graph.nodes["node_id"].isin(node_ids).to_numpy() & ~graph.nodes["kept"].to_numpy()
+    return graph.nodes["node_id"][dropped].tolist()
 
 
 def is_pruned_away(graph: AttributionGraph, node_ids: Sequence[str]) -> bool:

@@ -1,23 +1,51 @@
 """The view of a graph as an address holds it: g, sel, pins, groups, thr, err, mode, each only where it was changed."""
 
+from contextlib import suppress
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 import streamlit as st
 
+from ingest.library import default_library
+from ingest.views import ViewStore
+from tracer.errors import GraphFormatError, StoreError
+
 START = {"sel": None, "pins": [], "groups": None, "thr": 1.0, "err": True, "mode": "direct"}
+LONG = ("pins", "groups")  # what can make an address long
+LONGEST = 1_500  # characters of an address that mail and chat leave whole
 MODES = ("direct", "paths", "pinned")
 NO_GROUPS = "none"  # of a view in which nothing is grouped; a group has a colon
 
 
 def read_view() -> dict[str, Any]:
     """The view that the address of the page describes; what it cannot mean is left at its start."""
-    return parse_view(st.query_params.to_dict())
+    params = st.query_params.to_dict()
+    if view_id := params.get("view"):
+        with suppress(GraphFormatError):  # told by `missing_view`
+            params = ViewStore(default_library()).get(view_id) | params
+    return parse_view(params)
+
+
+def missing_view() -> str:
+    """Why the long view that the address names is not there; empty where it is, or none is named."""
+    try:
+        if view_id := st.query_params.get("view"):
+            ViewStore(default_library()).get(view_id)
+    except GraphFormatError as error:
+        return str(error)
+    return ""
 
 
 def write_view(graph_id: str, view: dict[str, Any]) -> None:
-    """Put this view into the address of the page, as one step of the browser's history."""
+    """Put this view into the address of the page, as one step of the browser's history.
+
+    One that makes it too long is kept beside the library, and the address names it.
+    """
     params = view_params(graph_id, view)
+    if len(urlencode(params)) > LONGEST:
+        with suppress(StoreError):  # where nothing can be written, a long address still works in most places
+            view_id = ViewStore(default_library()).add({name: params[name] for name in LONG if name in params})
+            params = {name: text for name, text in params.items() if name not in LONG} | {"view": view_id}
     if params != st.query_params.to_dict():
         st.query_params.from_dict(params)
 

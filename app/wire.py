@@ -26,12 +26,13 @@ SHOWN_METADATA = (
 )  # fmt: skip
 
 
-def pack_graph(graph: AttributionGraph, graph_id: str | None = None) -> bytes:
+def pack_graph(graph: AttributionGraph, graph_id: str | None = None, n_edges: int | None = None) -> bytes:
     """The graph in the format above; shares are as given, so of a pruned graph they are still over all inputs.
 
     Args:
         graph_id: The name to put in the header where it is not that of `graph`: a pruned graph keeps the id of the
             whole one.
+        n_edges: How many links there are, where `graph` has only some of them.
 
     >>> import pandas as pd
     >>> from tracer.graph import GraphMetadata
@@ -45,7 +46,7 @@ def pack_graph(graph: AttributionGraph, graph_id: str | None = None) -> bytes:
     """
     edges = graph.edges
     index_type = "<u2" if len(graph.nodes) < 2**16 else "<u4"
-    header = _header(graph, graph_id or graph.graph_id, index_type)
+    header = _header(graph, graph_id or graph.graph_id, index_type) | {"n_edges": n_edges or len(edges)}
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-(len(text) + 8) % 4)  # typed arrays in the browser must start at a multiple of four
     columns = (

@@ -11,7 +11,7 @@ from app.keeping import keep_order
 from app.markdown import escaped
 from app.messages import show_nothing_loaded
 from app.routes import graph_address
-from app.viewlink import read_view, same_place, write_view
+from app.viewlink import missing_view, read_view, same_place, write_view
 from ingest.library import default_library
 from tracer.errors import CircuitError
 
@@ -26,6 +26,8 @@ def main() -> None:
     with right:
         show_facts(row)
     st.set_page_config(page_title=f"{prompt_text(row['prompt'])} · Throughline")
+    if said := missing_view():
+        st.warning(escaped(said), icon=":material/link_off:")
     show_graph(row)
 
 
@@ -42,8 +44,12 @@ def choose_graph(rows: list[dict[str, Any]]) -> dict[str, Any]:
         state.chosen_graph = named
     elif state.get("chosen_graph") not in by_id:
         state.chosen_graph = rows[0]["graph_id"]
-    st.selectbox(
-        "Prompt", list(by_id), key="chosen_graph", format_func=lambda graph_id: caption(by_id[graph_id]),
+    by_model, by_prompt = st.columns([1, 3]) if len({row["model"] for row in rows}) > 1 else (None, st.container())
+    if by_model:
+        choose_model(rows, by_model)
+    offered = [each for each, row in by_id.items() if state.get("chosen_model") in (None, row["model"])]
+    by_prompt.selectbox(
+        "Prompt", offered, key="chosen_graph", format_func=lambda graph_id: caption(by_id[graph_id]),
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
     chosen = state.chosen_graph
@@ -51,6 +57,22 @@ def choose_graph(rows: list[dict[str, Any]]) -> dict[str, Any]:
         st.query_params.from_dict({"g": chosen})
     state.graph_in_address = st.query_params["g"]
     return by_id[chosen]
+
+
+def choose_model(rows: list[dict[str, Any]], place: Any) -> None:
+    """Narrow the list of graphs to one model; a graph of another one, to which a link leads, widens it again."""
+    state, models = st.session_state, {row["graph_id"]: row["model"] for row in rows}
+    if state.get("chosen_model") not in (None, models[state.chosen_graph]):
+        state.chosen_model = None
+
+    def take_its_first() -> None:
+        if state.chosen_model not in (None, models.get(state.chosen_graph)):
+            state.chosen_graph = next(graph_id for graph_id, model in models.items() if model == state.chosen_model)
+
+    place.selectbox(
+        "Model", sorted(set(models.values())), None, key="chosen_model", placeholder="All models",
+        label_visibility="collapsed", persist_state="session", on_change=take_its_first,
+    )  # fmt: skip
 
 
 def show_facts(row: dict[str, Any]) -> None:
@@ -81,6 +103,7 @@ def show_graph(row: dict[str, Any]) -> None:
         return  # told by a view that is no longer shown
     write_view(st.query_params.get("g", row["graph_id"]), view)
     st.session_state.mirrored_view = read_view()
+    bring_dropped(steer, view["pins"])
 
 
 def keep(order: dict[str, Any], row: dict[str, Any]) -> None:
@@ -97,15 +120,28 @@ def keep(order: dict[str, Any], row: dict[str, Any]) -> None:
 
 
 def steering(row: dict[str, Any]) -> dict[str, Any]:
-    """What the browser should show: a new `nonce` where the address changed and not by the component itself."""
-    wanted, steer, state = read_view(), st.session_state.get("steering"), st.session_state
-    address = (row["graph_id"], version_of(row))
-    if steer is None or steer["address"] != address or not same_place(wanted, state.mirrored_view):
-        pins = wanted["pins"]
+    """What the browser should show: a new `nonce` where the address changed and not by the component itself.
+
+    A new `url` alone is the same graph, of which more is sent or something was written anew; the view stays.
+    """
+    wanted, state = read_view(), st.session_state
+    steer: dict[str, Any] = state.get("steering") or {"address": ("", ""), "nonce": 0}
+    address, pins = (row["graph_id"], version_of(row)), wanted["pins"]
+    moved = steer["address"][0] != row["graph_id"] or not same_place(wanted, state.mirrored_view)
+    if moved or steer["address"] != address:
         url = graph_address(*address, pins if cached.pruned_away(*address, pins) else [])
-        steer = {"address": address, "url": url, "view": wanted, "nonce": (steer["nonce"] if steer else 0) + 1}
+        view, nonce = (wanted, steer["nonce"] + 1) if moved else (steer["view"], steer["nonce"])
+        steer = {"address": address, "url": url, "view": view, "nonce": nonce, "pins": pins}
         state.steering, state.mirrored_view = steer, wanted
     return steer
+
+
+def bring_dropped(steer: dict[str, Any], pins: list[str]) -> None:
+    """Send the graph once more where a node was pinned that pruning dropped."""
+    graph_id, version = steer["address"]
+    if cached.dropped(graph_id, version, [pin for pin in pins if pin not in steer["pins"]]):
+        st.session_state.steering = steer | {"address": (graph_id, "")}
+        st.rerun(scope="fragment")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,21 @@
 """What a person does with mouse and keyboard, in a real browser on the real server and database."""
 
+import json
 import re
+from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Download, Locator, Page, expect
 
+from app.part import part_to_show, thinned
 from app.wire import pack_graph
 from circuits.supernodes import merged_weights
 from tests.app.graphs import capital_graph, odd_graphs
 
+SVG = "{http://www.w3.org/2000/svg}"
 PATH = ["E_13_2", "0_7_2", "1_4_3", "2_5_3", "4_21_3"]  # Dallas -> cities of Texas -> Texas -> #5 -> Austin
 
 
@@ -49,6 +54,74 @@ def test_the_connections_of_a_node_are_its_links_by_share(page: Page):
     expect(inputs.locator(".row").first).to_contain_text("cities of Texas")
     expect(inputs.locator(".row .value")).to_have_text(["+75%", "+25%"])
     expect(page.locator(".detail")).to_contain_text("F1 0.95, n=80")
+
+
+def test_connections_can_be_grouped_by_token_with_their_sums(page: Page):
+    open_graph(page, "g=dallas-demo&sel=1_4_3")
+    page.get_by_role("button", name="By token").click()
+    inputs = page.locator(".rail .list").first
+    expect(inputs.locator(".token-line b")).to_have_text(["“Dallas” · 2", "“is” · 3"])
+    expect(inputs.locator(".token-line .value")).to_have_text(["+75%", "+25%"])
+    expect(page.locator(".rail .list").last.locator(".token-line b")).to_have_text(["“is” · 3", "outputs"])
+
+
+def test_all_links_shows_what_pruning_dropped_and_a_click_brings_the_node(page: Page):
+    graph = open_graph(page, "g=dallas-demo&sel=2_5_3")
+    expect(page.locator(".rail .list").first.locator(".row")).to_have_count(2)
+    page.get_by_role("button", name="All links").click()
+    expect(page.locator(".rail .list").first.locator(".row")).to_have_count(4)
+    page.locator(".row.away", has_text="@ Dallas #9").click()
+    expect(page.locator(".rail .title")).to_have_text("@ Dallas #9", timeout=20_000)
+    expect(page.locator(".circuit .box")).to_have_count(1)
+    expect(page).to_have_url(re.compile("sel=1_9_2&pins=1_9_2"))
+    graph.focus()
+    page.keyboard.press("Control+z")
+    expect(page.locator(".circuit .box")).to_have_count(0)
+
+
+def test_a_very_large_graph_says_what_was_left_out_and_lists_all_links_of_the_selection(page: Page):
+    graph = capital_graph()
+    whole = part_to_show(graph, graph.nodes["node_id"].tolist())
+    packed = pack_graph(thinned(whole, most=3), graph.graph_id, len(whole.edges))
+    page.route("**/throughline/graph/*", lambda route: route.fulfill(status=200, body=packed))
+    open_graph(page, "g=dallas-demo&sel=2_5_3")
+    expect(page.locator(".status")).to_contain_text("showing 14 of 15 links, full lists on selection")
+    expect(page.locator(".rail .list").first.locator(".row")).to_have_count(4)
+    expect(page.get_by_role("button", name="All links")).to_have_attribute("aria-pressed", "true")
+
+
+def test_bars_over_the_slider_count_every_feature_and_error_once(page: Page):
+    open_graph(page)
+    assert sum(seen(page, "toolbar.counts")) == 4
+    page.get_by_role("slider", name="Influence").fill("60")
+    shown = page.locator(".histogram .on")
+    assert 0 < shown.count() < page.locator(".histogram rect").count()
+
+
+def test_a_feature_shows_where_else_it_is_active_and_leads_there(page: Page):
+    open_graph(page, "g=dallas-demo&sel=0_7_2")
+    expect(page.locator(".detail")).to_contain_text("Active in 2 of 2 graphs of this dictionary", timeout=20_000)
+    page.locator(".detail a.elsewhere", has_text="Oakland").click()
+    expect(page.get_by_role("combobox", name="Prompt")).to_have_value(re.compile("Oakland"), timeout=30_000)
+    expect(page).to_have_url(re.compile("sel=0_7_2"))
+
+
+def test_the_same_feature_elsewhere_is_marked_in_every_pane(page: Page):
+    graph = odd_graphs()["a long prompt"]
+    nodes = graph.nodes.assign(index=graph.nodes["index"].where(graph.nodes["kind"] != "feature", 7))
+    packed = pack_graph(replace(graph, nodes=nodes))
+    page.route("**/throughline/graph/*", lambda route: route.fulfill(status=200, body=packed))
+    open_graph(page, "g=dallas-demo&pins=n0,n40,n1&groups=none")
+    page.locator(".box").first.hover()
+    expect(page.locator(".box.hovered")).to_have_count(2)
+    assert seen(page, "graph.occurrences(0).length") == 10, "one in forty of the 400"
+
+
+def test_a_node_leads_to_its_query_in_cypher(page: Page):
+    open_graph(page, "g=dallas-demo&sel=1_4_3")
+    page.get_by_role("link", name="Cypher ↗").click()
+    page.get_by_role("button", name="Run").click(timeout=30_000)
+    expect(page.get_by_text("2 rows · ")).to_be_visible(timeout=30_000)
 
 
 def test_the_part_that_was_pruned_away_is_told(page: Page):
@@ -284,12 +357,57 @@ def test_a_bias_stands_beside_its_layer_and_says_what_it_is(page: Page):
     expect(page.locator(".detail")).to_contain_text("A constant term")
 
 
-def test_the_picture_can_be_downloaded(page: Page):
-    open_graph(page)
+def downloaded(page: Page, name: str) -> Download:
+    """What the menu gives under this name."""
+    page.get_by_role("button", name="Download").click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="PNG").click()
-    assert download.value.suggested_filename == "dallas-demo.png"
-    assert download.value.path().read_bytes()[:4] == b"\x89PNG"
+        page.get_by_role("menuitem", name=name, exact=True).click()
+    return download.value
+
+
+def test_the_picture_can_be_downloaded_as_pixels_and_as_vectors_with_text(page: Page):
+    open_graph(page, "g=dallas-demo&sel=4_22_3&pins=1_4_3,4_22_3")
+    picture = downloaded(page, "PNG")
+    assert picture.suggested_filename == "dallas-demo.png"
+    assert picture.path().read_bytes()[:4] == b"\x89PNG"
+    drawing = downloaded(page, "SVG")
+    assert drawing.suggested_filename == "dallas-demo.svg"
+    texts = [node.text for node in ElementTree.parse(drawing.path()).iter(SVG + "text")]
+    assert {"Dallas", "Austin", "Texas", "L0"} <= set(texts)
+    assert any(str(text).startswith("<b>") for text in texts), "an output, cut where it does not fit"
+    boxes = ElementTree.parse(downloaded(page, "SVG of the circuit").path())
+    assert {"Texas", "<b>other</b>"} <= {node.text for node in boxes.iter(SVG + "text")}
+    page.locator(".circuit").get_by_role("button", name="Clear").click()
+    page.get_by_role("button", name="Download").click()
+    page.get_by_role("menuitem", name="SVG of the circuit").click()
+    expect(page.locator(".remark")).to_have_text("Nothing is pinned, so there is no circuit to draw")
+
+
+def test_the_graph_can_be_downloaded_with_what_is_pinned_and_grouped(page: Page):
+    open_graph(page, "g=dallas-demo&pins=0_7_2,1_4_3,1_9_2&groups=my <group>;:0_7_2,1_4_3".replace(";", "%253B"))
+    file = downloaded(page, "JSON")
+    assert file.suggested_filename == "dallas-demo.json"
+    marks = json.loads(file.path().read_text())["qParams"]
+    assert marks["pinnedIds"] == ["0_7_2", "1_4_3", "1_9_2"]
+    assert marks["supernodes"] == [["my <group>;", "0_7_2", "1_4_3"]]
+    assert downloaded(page, "CSV").suggested_filename == "dallas-demo.zip"
+    assert b"graphml" in downloaded(page, "GraphML").path().read_bytes()[:200]
+
+
+def test_share_copies_the_address_of_the_view(page: Page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_graph(page, "g=dallas-demo&sel=1_4_3").focus()
+    page.keyboard.press("p")
+    page.get_by_role("button", name="Share").click()
+    expect(page.locator(".remark")).to_have_text("Link to this view copied")
+    assert "pins=1_4_3" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_where_nothing_may_be_copied_the_address_is_shown(page: Page):
+    open_graph(page, "g=dallas-demo&sel=1_4_3")
+    page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error('not here')); }")
+    page.get_by_role("button", name="Share").click()
+    expect(page.get_by_label("Link to this view")).to_have_value(page.url)
 
 
 def test_the_dark_theme_reaches_the_canvas(page: Page):

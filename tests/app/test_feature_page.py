@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from playwright.sync_api import Page, expect
 
 from app import cached, cli
-from app.featureframes import labels_frame, one_label, shown_in
+from app.featureframes import labels_frame, most_active, one_label, shown_in
 from app.featurehtml import neighbours_html, prompts_html
 from app.featurelink import FeatureKey, words_query
 from ingest.circuit_runs import run_pattern
@@ -32,6 +32,21 @@ def html_of(test) -> str:
 def test_a_feature_comes_back_from_its_address(source_set, layer, index):
     key = FeatureKey(source_set.strip() or "a", layer, index)
     assert FeatureKey.parse(str(key)) == key
+
+
+def test_the_prompts_of_the_largest_activation_come_first_each_with_a_link_to_its_node_and_never_nan():
+    def row(graph_id: str, *values: float) -> dict:
+        ids = [f"1_4_{at}" for at in range(len(values))]
+        return {
+            "graph_id": graph_id, "tokens": ["a", "b"], "node_ids": ids, "positions": [*range(len(values))],
+            "activations": [*values], "influence": 0.5,
+        }  # fmt: skip
+
+    found = most_active([row("weak", 0.5), row("untold", float("nan")), row("strong", 1.0, 3.0)], n_graphs=9, most=2)
+    assert (found["n"], found["of"]) == (3, 9)
+    assert [each["graph_id"] for each in found["prompts"]] == ["strong", "weak"]
+    assert found["prompts"][0]["link"] == "/?g=strong&sel=1_4_1" and found["prompts"][0]["at"] == [[0, 1.0], [1, 3.0]]
+    assert most_active([row("untold", float("nan"))], 1)["prompts"][0]["at"] == [[0, None]]
 
 
 @pytest.mark.parametrize("text", ["", "Texas", "20/15589", "/20/15589", "m/set/20/x", "m/set/-1/2", "m/set/20/"])

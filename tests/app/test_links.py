@@ -3,10 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as some
 
+from app import viewlink
 from app.ask import Question, join_steps, read_question
 from app.params import VIEWS as LOOKS
 from app.params import Asked, Blank, blanks_of, names_of, read_asked
-from app.viewlink import MODES, START, parse_view, view_params
+from app.viewlink import MODES, START, missing_view, parse_view, read_view, view_params, write_view
 from ingest.queries import read_queries
 
 IDS = some.from_regex(r"\A(E|\d{1,2})_\d{1,5}_\d{1,2}\Z")
@@ -35,6 +36,32 @@ VIEWS = some.fixed_dictionaries(
 def test_a_view_comes_back_from_its_address(view):
     params = view_params("ab12", view)
     assert parse_view(params) == view
+
+
+def test_a_long_view_is_kept_and_the_address_names_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("THROUGHLINE_LIBRARY", str(tmp_path))
+    address: dict[str, str] = {}
+    monkeypatch.setattr(viewlink.st, "query_params", _Params(address))
+    view = START | {"sel": "20_7_3", "pins": [f"20_{at}_3" for at in range(400)], "groups": [], "thr": 0.5}
+    write_view("ab12", view)
+    assert set(address) == {"g", "sel", "thr", "view"}
+    assert read_view() == view and missing_view() == ""
+    address["view"] = "0" * 12
+    assert read_view() == START | {"sel": "20_7_3", "thr": 0.5}
+    assert "there is no view '000000000000'" in missing_view()
+    write_view("ab12", view | {"pins": ["20_7_3"]})
+    assert address == {"g": "ab12", "sel": "20_7_3", "pins": "20_7_3", "groups": "none", "thr": "0.5"}
+
+
+class _Params:
+    """As much of st.query_params as a page needs, over a plain dict."""
+
+    def __init__(self, address: dict[str, str]):
+        self.address, self.get, self.to_dict = address, address.get, lambda: dict(address)
+
+    def from_dict(self, params: dict[str, str]) -> None:
+        self.address.clear()
+        self.address.update(params)
 
 
 def test_a_broken_address_gives_the_start():

@@ -54,6 +54,19 @@ class TestEmpty:
 class TestLoaded:
     """A database with two graphs."""
 
+    def test_of_several_models_one_can_be_chosen_and_a_link_to_another_widens_the_list_again(self, loaded, monkeypatch):
+        rows = [row | {"model": f"model {at}"} for at, row in enumerate(cached.graphs())]
+        monkeypatch.setattr(cached, "graphs", lambda: rows)
+        test = open_page()
+        model, prompt = test.selectbox
+        assert model.options == ["model 0", "model 1"] and len(prompt.options) == 2
+        model.select("model 1").run()
+        assert not test.exception and test.query_params["g"] == rows[1]["graph_id"]
+        assert len(test.selectbox[1].options) == 1
+        test.query_params["g"] = rows[0]["graph_id"]
+        test.run()
+        assert test.selectbox[0].value is None and len(test.selectbox[1].options) == 2
+
     def test_the_selector_offers_every_graph(self, loaded: dict[str, str]):
         test = open_page()
         assert not test.exception

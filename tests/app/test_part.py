@@ -1,6 +1,11 @@
 """What is shown of a graph: the pruned part, and whatever a link asks for."""
 
-from app.part import is_pruned_away, part_to_show
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from app.part import ENOUGH, dropped_nodes, is_pruned_away, part_to_show, thinned
+from bench.dashboard import random_graph
 from tests.app.graphs import capital_graph
 
 
@@ -32,3 +37,26 @@ def test_a_dropped_link_between_two_asked_nodes_comes_back():
 
 def test_a_kept_path_asks_for_nothing_more():
     assert not is_pruned_away(capital_graph(), ["E_13_2", "0_7_2", "1_4_3", "4_21_3", "no such node"])
+
+
+def test_nodes_that_pruning_dropped_are_known():
+    assert dropped_nodes(capital_graph(), ["E_13_2", "1_9_2", "no such node"]) == ["1_9_2"]
+
+
+def test_a_graph_of_few_links_is_sent_whole():
+    graph = capital_graph()
+    assert thinned(graph) is graph
+
+
+@settings(max_examples=20, deadline=None)
+@given(some.integers(60, 200), some.integers(100, 900))
+def test_of_many_links_each_node_keeps_the_strongest_that_make_most_of_its_input_and_no_more(n_nodes, n_edges):
+    graph = random_graph(n_nodes, n_edges)
+    part = thinned(graph, most=10)
+    for row in range(n_nodes):
+        share, left = graph.edges.share[graph.edges.target == row], part.edges.share[part.edges.target == row]
+        if not len(share):
+            continue
+        assert np.isin(left, share).all() and left.min() >= np.sort(share)[::-1][len(left) - 1]
+        assert left.sum() >= ENOUGH * share.sum() - 1e-6
+        assert left.sum() - left.min() < ENOUGH * share.sum() + 1e-6

@@ -48,7 +48,8 @@ export class CircuitPane {
   }
 
   mark(i) {
-    for (const unit of this.units ?? []) unit.box.classList.toggle("hovered", i >= 0 && unit.members.includes(i));
+    const same = new Set(i >= 0 ? this.view.graph.occurrences(i) : []);
+    for (const unit of this.units ?? []) toggle(unit.box, { hovered: unit.members.some((member) => same.has(member)) });
   }
 
   #invitation() {

@@ -30,3 +30,9 @@ export function svg(tag, props = {}, ...children) {
 export function toggle(node, classes) {
   for (const [name, on] of Object.entries(classes)) node.classList.toggle(name, !!on);
 }
+
+/** Show a button as pressed or not. */
+export function press(button, on) {
+  toggle(button, { on });
+  button.setAttribute("aria-pressed", String(!!on));
+}

@@ -14,6 +14,7 @@ export class Graph {
     const start = 8 + new DataView(buffer).getUint32(4, true);
     const header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, start)));
     Object.assign(this, header);
+    this.reduced = header.n_edges > header.m;
     const { m } = header, Index = header.index === "<u2" ? Uint16Array : Uint32Array;
     this.effect = new Float32Array(buffer, start, m);
     this.share = new Float32Array(buffer, start + 4 * m, m).slice();
@@ -25,6 +26,12 @@ export class Graph {
     this.#name();
   }
 
+  /** Every occurrence of the feature, or of the text, that this node is of. */
+  occurrences(i) {
+    this.#same ??= this.#bySameKey();
+    return this.#same.get(this.sameKey(i)) ?? [i]; // an error is like no other
+  }
+
   /** Edges into a node, and out of it. */
   inputs(i) { return this.#inEdges.subarray(this.#inStart[i], this.#inStart[i + 1]); }
   outputs(i) { return this.#outEdges.subarray(this.#outStart[i], this.#outStart[i + 1]); }
@@ -34,6 +41,12 @@ export class Graph {
     if (this.kind[i] === ERROR) return `error @ ${visible(this.tokens[this.position[i]] ?? "")}`;
     if (this.kind[i] !== FEATURE) return visible(this.label[i]);
     return this.label[i].trim() || `${this.hint[i]} #${this.dictionary_index[i]}`;
+  }
+
+  /** What to call a node that is not here, given as its columns. */
+  nameOf({ kind, layer, position, label, dictionary_index }) {
+    const token = visible(this.tokens[position] ?? "");
+    return kind === ERROR ? `error @ ${token}` : label.trim() || (kind === FEATURE ? `@ ${token} #${dictionary_index}` : `${KIND_NAMES[kind]} ${layer}`);
   }
 
   /** The token a node stands at. */
@@ -50,7 +63,17 @@ export class Graph {
     return rows;
   }
 
-  #inStart; #inEdges; #outStart; #outEdges;
+  #inStart; #inEdges; #outStart; #outEdges; #same;
+
+  #bySameKey() {
+    const rows = new Map();
+    for (let i = 0; i < this.n; i++) {
+      if (this.kind[i] === ERROR) continue;
+      const key = this.sameKey(i);
+      rows.has(key) ? rows.get(key).push(i) : rows.set(key, [i]);
+    }
+    return rows;
+  }
 
   #index() {
     const { n, m, source, target } = this;

@@ -26,7 +26,8 @@ async function fetchGraph(url) {
   return new Graph(await answer.arrayBuffer());
 }
 
-async function reason(answer) {
+/** Why the server gave no graph, in its own words where it has any. */
+export async function reason(answer) {
   try {
     return (await answer.json()).error;
   } catch {

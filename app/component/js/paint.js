@@ -126,10 +126,13 @@ export class Painter {
       c.setLineDash([]);
       c.globalAlpha = 1;
       if (graph.kind[i] === TOKEN || graph.kind[i] === OUTPUT) return;
-      c.beginPath();
-      c.arc(camera.screenX(i), camera.screenY(i), layout.r[i] * camera.dot + 4, 0, 2 * Math.PI);
-      Object.assign(c, { lineWidth: 1.8, strokeStyle: theme.accent });
-      c.stroke();
+      for (const same of graph.occurrences(i)) {
+        if (!visible[same]) continue;
+        c.beginPath();
+        c.arc(camera.screenX(same), camera.screenY(same), layout.r[same] * camera.dot + 4, 0, 2 * Math.PI);
+        Object.assign(c, { lineWidth: same === i ? 1.8 : 1.2, strokeStyle: theme.accent });
+        c.stroke();
+      }
     });
   }
 

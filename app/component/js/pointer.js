@@ -16,6 +16,7 @@ export function listenToPointer(view) {
   stage.addEventListener("pointermove", (event) => {
     if (!view.layout) return;
     if (drag) return move(event);
+    if (event.shiftKey) return; // what is under the pointer stays, to be read in the other panes
     const i = nodeAt(event);
     stage.classList.toggle("hot", i >= 0);
     view.hover(i, event);

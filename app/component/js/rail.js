@@ -1,8 +1,9 @@
 /** The connections of the selected node: what it is, what its input is made of, and both lists by share. */
 
-import { el, toggle } from "./dom.js";
+import { allLinks } from "./alllinks.js";
+import { el, press, toggle } from "./dom.js";
 import { BIAS, ERROR, FEATURE, KIND_NAMES, OUTPUT, TOKEN } from "./graph.js";
-import { percent, remainder, signed, signedPercent } from "./text.js";
+import { count, percent, remainder, signed, signedPercent, visible } from "./text.js";
 
 const PAGE = 120; // rows put into a list at a time
 const WORTH_LISTING = 1e-3; // of influence over all paths
@@ -19,7 +20,8 @@ export class Rail {
     this.node.addEventListener("pointerover", (event) => view.graph && view.hover(rowAt(event)));
     this.node.addEventListener("pointerleave", () => view.graph && view.hover(-1));
     this.node.addEventListener("click", (event) => {
-      const i = rowAt(event);
+      const i = rowAt(event), away = event.target.closest(".row")?.dataset.away;
+      if (away) view.bring(away);
       if (i >= 0) event.ctrlKey || event.metaKey ? view.pin(i) : view.select(i);
     });
   }
@@ -29,10 +31,10 @@ export class Rail {
     this.node.replaceChildren(...(selected < 0 ? [this.#nothing()] : [this.#head(selected), this.#lists(selected)]));
   }
 
-  /** Mark the rows of the hovered node. */
+  /** Mark the rows of the hovered node, and of the same feature elsewhere. */
   mark(i) {
-    this.node.querySelectorAll(".row.hovered").forEach((row) => row.classList.remove("hovered"));
-    if (i >= 0) this.node.querySelectorAll(`.row[data-i="${i}"]`).forEach((row) => row.classList.add("hovered"));
+    const same = new Set(i >= 0 ? this.view.graph.occurrences(i) : []);
+    for (const row of this.node.querySelectorAll(".row")) toggle(row, { hovered: same.has(Number(row.dataset.i ?? -1)) });
   }
 
   /** Edit the label of the selected feature in its place. */
@@ -54,7 +56,7 @@ export class Rail {
     if (graph.inputs(i).length) head.append(...composition(graph, i));
     const pin = el(`button.btn${view.pinned.has(i) ? ".pinned" : ""}`, { title: "P, or Ctrl/⌘ and click", onclick: () => view.pin(i) }, view.pinned.has(i) ? "Unpin" : "Pin");
     const top = el("button.btn", { title: "Pin this node and its six strongest links", onclick: () => view.setPins([...view.pinned, i, ...strongest(graph, i, 6)]) }, "Pin top 6");
-    head.append(el("div.acts", {}, pin, top, graph.kind[i] === FEATURE && featureLink(graph, i)));
+    head.append(el("div.acts", {}, pin, top, graph.kind[i] === FEATURE && featureLink(graph, i), cypherLink(graph, i)));
     return head;
   }
 
@@ -72,20 +74,45 @@ export class Rail {
   }
 
   #lists(i) {
-    return el("div.lists", {}, this.#list(i, "Inputs", "source"), this.#list(i, "Outputs", "target"));
+    return el("div.connections", {}, this.#switches(i), el("div.lists", {}, this.#list(i, "Inputs", "source"), this.#list(i, "Outputs", "target")));
+  }
+
+  #switches(i) {
+    const { related, graph } = this.view, { byToken } = this;
+    const whole = !related.total && el("button", { title: "Also links and nodes that pruning dropped; their nodes are pinned by a click", onclick: () => { this.whole = !this.#isWhole(); this.show(); } }, "All links");
+    const token = el("button", { title: "Group the lists by the token at which the nodes stand", onclick: () => { this.byToken = !byToken; this.show(); } }, "By token");
+    for (const [button, on] of [[token, byToken], [whole, this.#isWhole()]]) if (button) press(button, on);
+    if (this.#isWhole() && this.full?.of !== graph.node_id[i]) this.#fetch(i);
+    return el("div.seg.small", { role: "group", "aria-label": "Lists" }, token, whole);
+  }
+
+  #isWhole() { return !this.view.related.total && (this.whole ?? this.view.graph.reduced); }
+
+  async #fetch(i) {
+    const { view } = this, of = view.graph.node_id[i];
+    this.full = { of };
+    try {
+      Object.assign(this.full, await allLinks(view.url, of));
+    } catch (error) {
+      this.whole = false;
+      view.notice(error.message);
+    }
+    if (this.full.of === of && view.selected === i) this.show();
   }
 
   #list(i, title, end) {
-    const { view } = this, { graph, related } = view, links = related.total ? this.#byPaths(i, end) : this.#direct(i, end);
+    const { view } = this, { related } = view, full = this.#isWhole() && this.full?.of === view.graph.node_id[i] && this.full[title.toLowerCase()];
+    const links = related.total ? this.#byPaths(i, end) : full ? this.#whole(full.links) : this.#direct(i, end);
     links.sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
-    const most = Math.max(0.02, Math.abs(links[0]?.value ?? 0)), rows = el("div.rows", { tabindex: -1 });
+    const most = Math.max(0.02, Math.abs(links[0]?.value ?? 0)), rows = el("div.rows", { tabindex: -1 }), lines = this.byToken ? this.#underTokens(links) : links;
     let shown = 0;
-    const more = () => rows.append(...links.slice(shown, (shown += PAGE)).map((link) => this.#row(i, link, most)));
+    const more = () => rows.append(...lines.slice(shown, (shown += PAGE)).map((line) => (line.token == null ? this.#row(i, line, most) : tokenLine(line))));
     more();
-    rows.addEventListener("scroll", () => shown < links.length && rows.scrollTop + rows.clientHeight > rows.scrollHeight - 200 && more());
-    if (!links.length) rows.append(el("div.none", {}, NO_LINKS[`${graph.kind[i]} ${title}`] ?? "None under these filters."));
+    rows.addEventListener("scroll", () => shown < lines.length && rows.scrollTop + rows.clientHeight > rows.scrollHeight - 200 && more());
+    if (!links.length) rows.append(el("div.none", {}, NO_LINKS[`${view.graph.kind[i]} ${title}`] ?? "None under these filters."));
+    if (full && full.n > full.links.length) rows.append(el("div.none", {}, `The ${count(full.links.length)} largest of ${count(full.n)}.`));
     const name = related.total ? { Inputs: "Upstream", Outputs: "Downstream" }[title] : title;
-    return el("div.list", {}, el("h5", {}, el("span", {}, name), el("span", {}, String(links.length))), rows);
+    return el("div.list", {}, el("h5", {}, el("span", {}, name), el("span", {}, count(links.length))), rows);
   }
 
   #direct(i, end) {
@@ -94,30 +121,65 @@ export class Rail {
     return links.filter((link) => visible[link.i]);
   }
 
+  /** Links as the server has them all: to a node that is here, or to one that is not, with what is known of it. */
+  #whole(links) {
+    const { graph, visible } = this.view;
+    const all = links.map((link) => ({ i: graph.rowOf.get(link.node_id) ?? -1, value: link.share, effect: link.effect, away: link }));
+    return all.filter((link) => link.i < 0 || visible[link.i]);
+  }
+
+  /** A line for each token with the sum of its links, those with most first, and its links below. */
+  #underTokens(links) {
+    const { graph } = this.view, groups = new Map();
+    for (const link of links) {
+      const kind = link.i < 0 ? link.away.kind : graph.kind[link.i], position = link.i < 0 ? link.away.position : graph.position[link.i];
+      const key = kind === BIAS ? -1 : kind === OUTPUT ? -2 : position;
+      const token = key === -1 ? "biases" : key === -2 ? "outputs" : `“${visible(graph.tokens[position] ?? "")}” · ${position}`;
+      if (!groups.has(key)) groups.set(key, { token, size: 0, sum: 0, links: [] });
+      const group = groups.get(key);
+      group.links.push(link);
+      group.sum += link.value;
+      group.size += Math.abs(link.value);
+    }
+    return [...groups.values()].sort((a, b) => b.size - a.size).flatMap((group) => [group, ...group.links]);
+  }
+
   #byPaths(i, end) {
     const { graph, visible, related } = this.view, sums = related.total[end === "source" ? "up" : "down"];
     const rows = graph.rowsWhere((k) => k !== i && visible[k] && Math.abs(sums[k]) > WORTH_LISTING);
     return rows.map((k) => ({ i: k, value: sums[k] }));
   }
 
-  #row(from, { i, value, effect }, most) {
-    const { graph, pinned } = this.view, sign = value > 0 ? "pos" : "neg";
-    const row = el("div.row", { "data-i": i, title: effect == null ? null : `effect ${signed(effect, 4)}` },
+  #row(from, { i, value, effect, away }, most) {
+    const { graph, pinned } = this.view, sign = value > 0 ? "pos" : "neg", here = i >= 0;
+    const title = [effect == null ? null : `effect ${signed(effect, 4)}`, here ? null : "pruned away; a click pins it"].filter(Boolean).join(", ");
+    const row = el("div.row", { "data-i": here ? i : null, "data-away": here ? null : away.node_id, title: title || null },
       el("i.bar", { style: { width: `${Math.min(100, (100 * Math.abs(value)) / most)}%`, background: `var(--${sign})` } }),
-      glyph(graph.kind[i]),
-      el("span.name", {}, graph.name(i), el("small", {}, whereabouts(graph, from, i))),
+      glyph(here ? graph.kind[i] : away.kind),
+      el("span.name", {}, here ? graph.name(i) : graph.nameOf(away), el("small", {}, here ? whereabouts(graph, from, i) : `L${away.layer}`)),
       el("span.value", {}, signedPercent(value)));
-    toggle(row, { pinned: pinned.has(i) });
+    toggle(row, { pinned: pinned.has(i), away: !here });
     return row;
   }
 }
 
 const rowAt = (event) => Number(event.target.closest(".row")?.dataset.i ?? -1);
-export /** The way to the page of this feature in all graphs. */
+
+/** The token that the lines below share, and the sum of their values. */
+const tokenLine = ({ token, sum, links }) => el("div.token-line", {}, el("b", {}, token), el("span.soft", {}, ` ${count(links.length)}`), el("span.value", {}, signedPercent(sum)));
+
+/** The way to the page of this feature in all graphs. */
 const featureLink = (graph, i) => el("a.btn", {
   href: `/feature?f=${encodeURIComponent(`${graph.source_set}/${graph.layer[i]}/${graph.dictionary_index[i]}`)}`,
   title: "This feature in all graphs: where it is active, what feeds it, what it is thought to mean",
 }, "Feature ↗");
+
+/** The query for this node, to be run and changed. */
+const cypherLink = (graph, i) => {
+  const name = graph.inputs(i).length ? "strongest_sources" : "strongest_targets";
+  const query = new URLSearchParams({ name, param_graph_id: graph.graph_id, param_node_id: graph.node_id[i] });
+  return el("a.btn", { href: `/cypher?${query}`, title: "The connections of this node as a query" }, "Cypher ↗");
+};
 
 const glyph = (kind) => el(`i.glyph.${KIND_NAMES[kind]}`);
 const chance = (graph, i) => (graph.probability[i] == null ? "" : percent(graph.probability[i]));
@@ -136,7 +198,7 @@ function composition(graph, i) {
   for (const e of graph.inputs(i)) part[graph.kind[graph.source[e]]] += Math.abs(graph.share[e]);
   const parts = [["feature", part[FEATURE]], ["error", part[ERROR]], ["token", part[TOKEN]], ["bias", part[BIAS]], ["pruned", Math.max(0, 1 - graph.shown[i])]];
   const named = parts.filter(([, share]) => share > 0.004);
-  const plurals = { feature: "features", error: "errors", token: "tokens", bias: "biases", pruned: "pruned away" };
+  const plurals = { feature: "features", error: "errors", token: "tokens", bias: "biases", pruned: graph.reduced ? "not shown" : "pruned away" };
   return [
     el("div.mixture", { title: "Where this node's input comes from; what was pruned away is known in sum only" },
       ...named.map(([kind, share]) => el(`i.${kind}`, { style: { width: `${100 * share}%` } }))),

@@ -1,6 +1,9 @@
 /** The bar above the stage, and the card that explains keys and mouse. */
 
-import { el, svg, toggle } from "./dom.js";
+import { el, press, svg } from "./dom.js";
+import { downloadMenu } from "./download.js";
+import { LEAST, countByInfluence, histogram } from "./histogram.js";
+import { shareAddress } from "./share.js";
 import { percent } from "./text.js";
 
 const MODES = [
@@ -17,7 +20,7 @@ const HELP = [
   [["click"], "Select a node; the background clears"], [["Ctrl/⌘ + click", "P"], "Pin or unpin"],
   [["←", "→"], "Previous or next node of the same layer"], [["↑", "↓"], "Follow the strongest output or input"],
   [["T", "D"], "All paths, direct links"], [["/"], "Find; Enter goes to the next match"],
-  [["E", "L", "B"], "Errors, labels, links behind"], [["Ctrl/⌘ + wheel", "drag"], "Zoom, move"],
+  [["E", "L", "B"], "Errors, labels, links behind"], [["Ctrl/⌘ + wheel", "drag"], "Zoom, move"], [["Shift"], "Hold what the pointer showed"],
   [["+", "−", "0"], "Zoom in, out, whole graph"], [["F"], "Full screen"],
   [["Shift + click"], "Mark boxes of the circuit; or drop one on another"], [["G"], "Put the marked boxes into one"],
   [["double click"], "Rename a box, or the label of a feature"], [["R"], "Rename the selected feature"],
@@ -28,20 +31,22 @@ export class Toolbar {
   constructor(view) {
     this.view = view;
     this.find = this.#find();
-    this.slider = el("input", { type: "range", min: 10, max: 100, value: 100, "aria-label": "Influence", oninput: () => this.#slide() });
+    this.slider = el("input", { type: "range", min: 100 * LEAST, max: 100, value: 100, "aria-label": "Influence", oninput: () => this.#slide() });
     this.shownInfluence = el("b");
+    this.bars = el("span.bars-above");
     this.modes = MODES.map(([mode, text, title]) => el("button", { title, "data-mode": mode, onclick: () => view.set({ mode }) }, text));
     this.switches = SWITCHES.map(([name, text, title]) => el("button", { title, "data-switch": name, onclick: () => view.set({ [name]: !view.state[name] }) }, text));
     this.undo = el("button.undo", { title: "Undo the last change of pins or groups (Ctrl+Z)", onclick: () => view.undo() }, "Undo");
     this.help = this.#help();
     this.node = el("div.tools", {},
       el("label.find", {}, el("span", {}, "⌕"), this.find, el("kbd", {}, "/")),
-      el("label.influence", { title: "Keep the most influential nodes, until together they have this part of all influence on the outputs" }, el("span", {}, "Influence"), this.slider, this.shownInfluence),
+      el("label.influence", { title: "Keep the most influential nodes, until together they have this part of all influence on the outputs" }, el("span", {}, "Influence"), el("span.slider", {}, this.bars, this.slider), this.shownInfluence),
       el("div.seg.modes", { role: "group", "aria-label": "Mode" }, ...this.modes),
       el("div.seg.switches", { role: "group", "aria-label": "Show" }, ...this.switches),
       el("span.space"),
+      downloadMenu(view),
+      el("button.btn.share", { title: "Copy a link to this view", onclick: () => shareAddress(view) }, "Share"),
       el("div.seg", {}, this.undo,
-        el("button.png", { title: "Download the picture", onclick: () => view.savePicture() }, "PNG"),
         el("button", { title: "Full screen (F)", "aria-label": "Full screen", onclick: () => view.fullScreen() }, corners()),
         el("button", { title: "Keys and mouse (?)", "aria-label": "Help", onclick: () => this.toggleHelp() }, "?")));
   }
@@ -50,9 +55,17 @@ export class Toolbar {
     const { state } = this.view;
     this.slider.value = Math.round(100 * state.thr);
     this.shownInfluence.textContent = percent(state.thr);
+    this.#showBars();
     for (const button of this.modes) press(button, state.mode === button.dataset.mode);
     for (const button of this.switches) press(button, state[button.dataset.switch]);
     this.undo.disabled = !state.canUndo;
+  }
+
+  #showBars() {
+    const { graph, state } = this.view;
+    if (this.counted !== graph) Object.assign(this, { counted: graph, counts: countByInfluence(graph), barsFor: null });
+    if (this.barsFor !== state.thr) this.bars.replaceChildren(histogram(this.counts, state.thr));
+    this.barsFor = state.thr;
   }
 
   toggleHelp(on = this.help.hidden) { this.help.hidden = !on; }
@@ -88,11 +101,6 @@ export class Toolbar {
       el("p", {}, "A dot is a feature, a diamond an error; size is influence. Blue promotes, orange suppresses; width is the share of the target's input."));
     return el("div.help", { hidden: true, onclick: () => this.toggleHelp(false) }, card);
   }
-}
-
-function press(button, on) {
-  toggle(button, { on });
-  button.setAttribute("aria-pressed", String(!!on));
 }
 
 const corners = () => svg("svg", { width: 11, height: 11, viewBox: "0 0 11 11", fill: "none", stroke: "currentColor", "stroke-width": 1.4 },

@@ -7,6 +7,7 @@ import { el, toggle } from "./dom.js";
 import { editText } from "./edit.js";
 import { Facing } from "./facing.js";
 import { FEATURE } from "./graph.js";
+import { groupsOf } from "./groups.js";
 import { HitIndex } from "./hit.js";
 import { listenToKeys } from "./keys.js";
 import { layoutGraph } from "./layout.js";
@@ -16,7 +17,7 @@ import { listenToPointer } from "./pointer.js";
 import { Rail } from "./rail.js";
 import { relations, visibleNodes } from "./relations.js";
 import { State } from "./state.js";
-import { plural } from "./text.js";
+import { count, plural } from "./text.js";
 import { readTheme } from "./theme.js";
 import { Toolbar } from "./toolbar.js";
 import { Tooltip } from "./tooltip.js";
@@ -71,7 +72,10 @@ export class View {
         this.toolbar.clearFind();
       }
       this.theme = readTheme(this.root);
-      this.#restore(data, true);
+      if (again && data.nonce === this.nonce) {
+        this.#relayout();
+        this.refresh();
+      } else this.#restore(data, true);
       this.curtain.hidden = true;
       this.root.dataset.ready = graph.graph_id;
     } catch (error) {
@@ -158,20 +162,33 @@ export class View {
   #status() {
     const { graph, visible, matches } = this, shown = visible.reduce((sum, v) => sum + v, 0);
     const inner = graph.rowsWhere((i) => visible[i] && graph.kind[i] < 2).length;
-    this.status.textContent = `${shown.toLocaleString("en-US")} of ${plural(graph.n, "node")} · ${plural(graph.m, "link")}`
+    const links = graph.reduced ? `showing ${count(graph.m)} of ${plural(graph.n_edges, "link")}, full lists on selection` : plural(graph.m, "link");
+    this.status.textContent = `${count(shown)} of ${plural(graph.n, "node")} · ${links}`
       + (matches ? ` · ${plural(matches.size, "match", "matches")}` : "");
     this.nothing.hidden = inner > 0 || graph.n === 0;
   }
 
-  /** A short remark over the stage; empty takes it away. */
-  notice(text) {
-    this.remark.textContent = text;
-    this.remark.hidden = !text;
+  /** A short remark over the stage, or a field; empty takes it away. */
+  notice(what, good = false) {
+    this.remark.replaceChildren(what);
+    toggle(this.remark, { good });
+    this.remark.hidden = !what;
+  }
+
+  /** Where the server has the graph in this format, with what is pinned and grouped here. */
+  exportAddress(format) {
+    const { graph, state } = this, groups = groupsOf(graph, this.pinned, state.groups);
+    const query = new URLSearchParams({ v: new URL(this.url, location.origin).searchParams.get("v") ?? "" });
+    if (state.pins.length) query.set("pins", state.pins.join());
+    query.set("groups", groups.map(({ name, members }) => `${encodeURIComponent(name)}:${members.join()}`).join(";") || "none");
+    return `${this.place.replace("/graph/", "/export/").replace(/agv$/, format)}?${query}`;
   }
 
   select(i) { this.notice(""); this.show(i); this.facing.tell(i); }
   show(i) { this.#change({ sel: i < 0 ? null : this.graph.node_id[i] }); }
   pin(i) { if (i >= 0) { this.state.togglePin(this.graph.node_id[i]); this.refresh(); } }
+  /** Pin a node that is not here, and select it: Python sends a graph that has it. */
+  bring(id) { this.#change({ pins: [...new Set([...this.state.pins, id])], sel: id }); }
   setPins(rows) { this.#change({ pins: [...new Set(rows)].map((i) => this.graph.node_id[i]) }); }
   set(values) { this.#change(values); }
   undo() { this.state.undo(); this.refresh(); }
@@ -198,16 +215,6 @@ export class View {
 
   zoom(factor, x, y) { this.camera.zoom(factor, x, y); this.redraw(); }
   fullScreen(on = !this.root.classList.contains("full")) { this.root.classList.toggle("full", on); }
-
-  /** Download the stage as a picture. */
-  savePicture() {
-    const [ground] = this.painter.canvases, sheet = el("canvas", { width: ground.width, height: ground.height });
-    const c = sheet.getContext("2d");
-    c.fillStyle = this.theme.bg;
-    c.fillRect(0, 0, sheet.width, sheet.height);
-    for (const canvas of this.painter.canvases) c.drawImage(canvas, 0, 0);
-    el("a", { href: sheet.toDataURL(), download: `${this.graph.slug || this.graph.graph_id}.png` }).click();
-  }
 
   #build(parent) {
     const canvases = [el("canvas"), el("canvas"), el("canvas")];
