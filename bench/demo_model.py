@@ -25,6 +25,7 @@ from tracer.config import TraceConfig
 from tracer.demo import MODEL_DIR, SHIPPED, corpus
 from tracer.demo.corpus import CITY_TEMPLATES, REGION_TEMPLATES, TWO_HOP_TEMPLATES, Fact
 from tracer.demo.label_features import REGION, read_labels
+from tracer.demo.swap_features import measure_swaps
 from tracer.demo.train_transcoders import (
     MlpTap,
     TranscoderSet,
@@ -51,6 +52,9 @@ class BenchConfig:
     graphs: int = 400
     """Held-out prompts traced with each dictionary, drawn over all templates; of 400 the share with the right region on
     the strongest paths has a standard error of 0.01."""
+
+    swaps: int = 200
+    """Held-out prompts in which one region's features are set to another's."""
 
     paths: int = 5
     """Strongest paths from the city looked at in each graph."""
@@ -88,6 +92,7 @@ def measure(folder: Path, config: BenchConfig) -> dict[str, Any]:
     for name in ("clt", "plt"):
         results[name] = measure_dictionary(folder / name, model, tokenizer, config)
         results[name] |= measure_graphs(folder, name, config)
+        results[name] |= measure_swaps(folder / name, model, tokenizer, config.swaps, config.seed)
     results["size_mb"] = {
         name: round(sum(file.stat().st_size for file in (folder / name).rglob("*") if file.is_file()) / 1e6, 2)
         for name in (MODEL_DIR.name, "clt", "plt")

@@ -16,6 +16,7 @@ from tracer.demo import CLT_DIR, MODEL_DIR, PLT_DIR, PROMPTS_FILE, ROLES_FILE, S
 from tracer.demo.__main__ import PARTS, Stage, put_in_place, run_stages
 from tracer.demo.corpus import TWO_HOP_TEMPLATES, Fact, Splits
 from tracer.demo.label_features import Firings, Label, label, measure, read_labels
+from tracer.demo.swap_features import measure_swaps
 from tracer.demo.train_model import ModelRecipe, train
 from tracer.demo.train_transcoders import TranscoderRecipe, TranscoderSet, load_model, replacement_agreement
 from tracer.demo.train_transcoders import train as train_transcoders
@@ -301,3 +302,10 @@ def test_an_interrupted_rebuild_goes_on_after_its_last_stage_and_replaces_all_at
     put_in_place(work, out)
     assert sorted(path.name for path in out.iterdir()) == sorted([*PARTS, "MODEL_CARD.md"])
     assert [path.name for path in (out / "clt").iterdir()] == ["proof"] and not work.exists()
+
+
+@SETS
+def test_the_model_answers_about_the_region_whose_features_it_is_given(shipped, folder):
+    city, city_and_last, by_chance = measure_swaps(folder, *shipped, n=20, seed=2).values()
+    assert city >= 0.8 and city_and_last >= 0.9
+    assert by_chance <= 0.1

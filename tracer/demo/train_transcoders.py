@@ -207,7 +207,7 @@ def load_model(folder: Path) -> tuple[LlamaForCausalLM, Any]:
     return model.eval().requires_grad_(False), AutoTokenizer.from_pretrained(str(folder))
 
 
-def _mlps(model: LlamaForCausalLM) -> list[nn.Module]:
+def mlps_of(model: LlamaForCausalLM) -> list[nn.Module]:
     return [cast(nn.Module, layer.mlp) for layer in model.model.layers]
 
 
@@ -215,7 +215,7 @@ class MlpTap:
     """Records what every MLP reads and writes while it is open: `with MlpTap(model) as tap: model(...)`."""
 
     def __init__(self, model: LlamaForCausalLM):
-        self._mlps = _mlps(model)
+        self._mlps = mlps_of(model)
         self.inputs: list[Tensor] = []
         self.outputs: list[Tensor] = []
         self._handles: list[Any] = []
@@ -283,7 +283,7 @@ def mlps_replaced(model: LlamaForCausalLM, transcoders: TranscoderSet) -> Iterat
         stand_in_BPD = transcoders.output(len(activations) - 1, activations)
         return torch.cat([output_BPD[:, :1], stand_in_BPD[:, 1:]], dim=1)
 
-    handles = [mlp.register_forward_hook(replace) for mlp in _mlps(model)]
+    handles = [mlp.register_forward_hook(replace) for mlp in mlps_of(model)]
     try:
         yield
     finally:
