@@ -1,386 +1,251 @@
-"""Every query of cypher/explore agrees with networkx and pandas on the graphs themselves, in both Cypher versions."""
+"""Every query of cypher/explore agrees with pandas and networkx on the graphs themselves, in both Cypher versions."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise, product
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from circuits.pattern import match, parse_pattern
+from ingest.load import graph_places, read_graph
 from ingest.queries import query_named, read_queries
-from ingest.rows import ranks_in
 from ingest.store import GraphStore, open_store
 from tests.ingest.made_graphs import make_graph
+from tests.ingest.oracles import ORACLES, World, best_of_all_ways, close, groups_of
 from tests.neo4j_fixture import clear
 from tracer.graph import AttributionGraph
 
-GRAPHS = [make_graph(seed) for seed in range(6)] + [make_graph(6, source_set="another set")]
-TESTED: set[str] = set()
-TESTED_ELSEWHERE = {
-    "kept_circuits",
-    "kept_circuit_graphs",
-    "feature_circuits",
-    "supernodes",
-}  # test_kept_circuits.py, test_grouping.py
+RAW = Path(__file__).parents[3] / "shared" / "graphs" / "raw"  # not part of the repository
+PUBLISHED = ("8dff696c", "99a8b35b", "906fa79a", "61888c33", "df1eba9d", "145b7613", "39ec28df", "e840d534")
+ALL = 100_000  # rows; more than there are
+VERSIONS = ("5", "25")
+
+Ask = Callable[..., list[dict[str, Any]]]
 
 
-@pytest.fixture(scope="module")
-def loaded(neo4j_home) -> Iterator[GraphStore]:
-    with open_store() as store:
-        clear(store)
-        for graph in GRAPHS:
-            store.add(graph)
-        yield store
+def with_supernodes(graph: AttributionGraph) -> AttributionGraph:
+    """The graph with two overlapping supernodes of its first features, one of them with a member that is not there."""
+    ids = graph.nodes["node_id"].tolist()
+    groups = [
+        {"label": "by hand", "members": ids[:3], "method": "by hand", "by": "Ann"},
+        {"label": "of a file", "members": [*ids[1:5], "gone"]},
+    ]
+    return replace(graph, metadata=replace(graph.metadata, provenance={"supernodes": groups}))
 
 
-@pytest.fixture(params=["5", "25"])
-def ask(request, loaded):
-    """A query of cypher/explore, asked as a user would, in one version of Cypher."""
+def kept_circuit(graphs: list[AttributionGraph], number: int) -> dict[str, Any]:
+    """What is stored of a kept circuit over these graphs and one that is not there, each second time found."""
+    ids = [*(graph.graph_id for graph in graphs), "0" * 16]
+    steps = [
+        (row, place, graph.graph_id, node)
+        for row, graph in enumerate(graphs)
+        for place, node in enumerate(graph.nodes["node_id"].tolist()[number : number + 3])
+    ]
+    return {
+        "kept_id": f"{number:016x}", "name": "circuit", "pattern": "a -> b", "note": f"note {number}", "mean": 0.25,
+        "spread": None, "made_at": f"2026-01-0{number + 1}", "made_with": "a test", "n": len(ids),
+        "n_found": len(ids[::2]), "graph_ids": ids, "flows": [0.5 / (at + 1) for at in range(len(ids))],
+        "found_in": [at % 2 == 0 for at in range(len(ids))], "failed": ["b" * (at % 2) for at in range(len(ids))],
+        "path_rows": [step[0] for step in steps], "path_places": [step[1] for step in steps],
+        "path_graph_ids": [step[2] for step in steps], "path_node_ids": [step[3] for step in steps],
+    }  # fmt: skip
 
-    def run(name: str, **params) -> list[dict[str, Any]]:
-        TESTED.add(name)
+
+def world_of(graphs: list[AttributionGraph]) -> World:
+    return World(graphs, [kept_circuit(graphs, number) for number in range(2)])
+
+
+def made_world() -> World:
+    graphs = [with_supernodes(make_graph(seed)) for seed in range(6)]
+    return world_of([*graphs, make_graph(6, source_set="another set")])
+
+
+def published_world() -> World:
+    if not RAW.exists():
+        pytest.skip(f"no published graphs in {RAW}; the made ones prove the same")
+    places = [place for place in graph_places(RAW) if any(name in str(place) for name in PUBLISHED)]
+    return world_of([read_graph(place) for place in places])
+
+
+def filled(store: GraphStore, world: World) -> None:
+    clear(store)
+    for graph in world.graphs:
+        store.add(graph)
+    for circuit in world.circuits:
+        store.keep_circuit(circuit)
+
+
+def asked(store: GraphStore, version: str) -> Ask:
+    """How a user would ask a query of cypher/explore in one version of Cypher."""
+
+    def ask(name: str, **params) -> list[dict[str, Any]]:
         query = query_named(name)
-        rows = loaded.cypher(f"CYPHER {request.param}\n{query.text}", query.bind(params), max_rows=100_000)
+        rows = store.cypher(f"CYPHER {version}\n{query.text}", query.bind(params), max_rows=ALL)
         assert list(rows.columns) == [column.name for column in query.returns]
         return rows.records
 
-    return run
+    return ask
 
 
-def network(graph: AttributionGraph) -> Any:
-    """The pruned graph in networkx, with ranks over all edges."""
-    rank_of = {}
-    ids = graph.nodes["node_id"].tolist()
-    for source, target, rank in zip(graph.edges.source, graph.edges.target, ranks_in(graph), strict=True):
-        rank_of[ids[source], ids[target]] = int(rank)
-    pruned = graph.pruned()
-    net = nx.DiGraph()
-    for row in pruned.nodes.to_dict("records"):
-        net.add_node(row["node_id"], **row)
-    ids = pruned.nodes["node_id"].tolist()
-    edges = pruned.edges
-    for source, target, effect, share in zip(edges.source, edges.target, edges.effect, edges.share, strict=True):
-        ends = ids[source], ids[target]
-        net.add_edge(*ends, effect=float(effect), share=float(share), rank_in=rank_of[ends])
-    return net
+def check(ask: Ask, world: World, name: str) -> int:
+    """Each column of each row is as the oracle says, rows are sorted, a limit leaves the first; how many there were."""
+    oracle, query, n_rows = ORACLES[name], query_named(name), 0
+    limited = any(param.name == "limit" for param in query.params)
+    for case in oracle.cases(world):
+        rows = ask(name, **case, **({"limit": ALL} if limited else {}))
+        expected = {tuple(map(hashable, each)): row for each, row in keyed(oracle.rows(world, **case), oracle.key)}
+        found = {tuple(map(hashable, each)): row for each, row in keyed(rows, oracle.key)}
+        assert found.keys() == expected.keys() and len(found) == len(rows), (name, case)
+        for key, row in found.items():
+            for column in (each.name for each in query.returns if each.name not in oracle.open):
+                assert close(row[column], expected[key][column]), (name, case, key, column)
+            assert oracle.fits(world, case, row), (name, case, row)
+        order = [oracle.order(row) for row in rows]
+        assert order == sorted(order), (name, case)
+        if limited:
+            assert close(ask(name, **case, limit=3), rows[:3]), (name, case)
+        n_rows += len(rows)
+    return n_rows
 
 
-NETS: dict[str, Any] = {graph.graph_id: network(graph) for graph in GRAPHS}
+def keyed(rows: Any, key: tuple[str, ...]) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    for row in rows:
+        yield [row[name] for name in key], row
 
 
-def place_of(graph: AttributionGraph, net: Any, node: str) -> tuple[str, int, int]:
-    return graph.metadata.source_set, net.nodes[node]["layer"], net.nodes[node]["index"]
+def hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
-def features_of(graph: AttributionGraph) -> dict[str, tuple[str, int, int]]:
-    net = NETS[graph.graph_id]
-    return {node: place_of(graph, net, node) for node in net if net.nodes[node]["kind"] == "feature"}
+@pytest.fixture(scope="module", params=[made_world, published_world], ids=["made", "published"])
+def loaded(request, neo4j_home) -> Iterator[tuple[GraphStore, World]]:
+    world = request.param()
+    with open_store() as store:
+        filled(store, world)
+        yield store, world
 
 
-def close(value: Any) -> Any:
-    return pytest.approx(value, rel=1e-6, abs=1e-12)
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ORACLES)
+def test_a_query_answers_what_the_graphs_say(loaded, name, version):
+    store, world = loaded
+    assert check(asked(store, version), world, name) > 0
 
 
-def test_graphs_lists_every_graph_with_its_size(ask):
-    rows = {row["graph_id"]: row for row in ask("graphs")}
-    assert set(rows) == set(NETS)
-    for graph in GRAPHS:
-        row, net = rows[graph.graph_id], NETS[graph.graph_id]
-        assert (row["n_nodes"], row["n_edges"]) == (len(net), net.number_of_edges())
-        assert (row["slug"], row["source_set"]) == (graph.metadata.slug, graph.metadata.source_set)
-        assert (row["replacement_score"], row["completeness_score"]) == (0.5, None)
+graphs = st.builds(
+    make_graph,
+    seed=st.integers(0, 1000),
+    n_features=st.integers(0, 9),
+    density=st.floats(0.1, 0.9),
+    kept=st.floats(0.3, 1),
+    source_set=st.sampled_from(["set", "another set"]),
+    max_index=st.integers(1, 3),
+).map(with_supernodes)
 
 
-def test_strongest_sources_are_the_largest_inputs(ask):
-    for graph_id, net in list(NETS.items())[:3]:
-        for node in net:
-            expected = sorted((edge["rank_in"], source) for source, _, edge in net.in_edges(node, data=True))
-            rows = ask("strongest_sources", graph_id=graph_id, node_id=node, limit=4)
-            assert [(row["rank_in"], row["node_id"]) for row in rows] == expected[:4]
-            assert all(row["effect"] == net.edges[row["node_id"], node]["effect"] for row in rows)
-            assert all(row["share"] == net.edges[row["node_id"], node]["share"] for row in rows)
+@settings(max_examples=6)
+@given(st.lists(graphs, min_size=1, max_size=3, unique_by=lambda graph: graph.graph_id), st.sampled_from(VERSIONS))
+def test_every_query_answers_what_the_graphs_say_whatever_they_are(neo4j_home, graphs, version):
+    world = world_of(graphs)
+    with open_store() as store:
+        filled(store, world)
+        for name in ORACLES:
+            check(asked(store, version), world, name)
 
 
-def test_strongest_targets_are_those_with_the_largest_share(ask):
-    for graph_id, net in list(NETS.items())[:3]:
-        for node in net:
-            expected = sorted((-edge["share"], target) for _, target, edge in net.out_edges(node, data=True))
-            rows = ask("strongest_targets", graph_id=graph_id, node_id=node, limit=4)
-            assert [(-row["share"], row["node_id"]) for row in rows] == expected[:4]
+def test_every_query_has_an_oracle():
+    assert set(read_queries("explore")) == set(ORACLES)
 
 
-@pytest.mark.parametrize("min_share", [0.0, 0.1])
-def test_strongest_paths_are_the_best_of_all_simple_paths(ask, min_share):
-    for graph_id, net in NETS.items():
-        strong: Any = nx.DiGraph(edge for edge in net.edges(data=True) if edge[2]["share"] >= min_share)
-        for source, target in product([n for n in net if n.startswith("E_")], [n for n in net if n.startswith("5_")]):
-            reachable = source in strong and target in strong
-            paths = nx.all_simple_paths(strong, source, target, cutoff=6) if reachable else []
-            strengths = {tuple(path): prod(net.edges[edge]["share"] for edge in pairwise(path)) for path in paths}
-            rows = ask("strongest_paths", graph_id=graph_id, source=source, target=target, min_share=min_share, limit=5)
-            assert [row["strength"] for row in rows] == close(sorted(strengths.values(), reverse=True)[:5])
-            for row in rows:
-                path = tuple(row["node_ids"])
-                assert row["strength"] == close(strengths[path])
-                assert row["shares"] == close([net.edges[edge]["share"] for edge in pairwise(path)])
-                assert row["effects"] == close([net.edges[edge]["effect"] for edge in pairwise(path)])
+def test_the_best_way_node_by_node_is_the_best_of_all_ways_one_by_one():
+    """What the oracle of circuits_through takes for granted."""
+    world = made_world()
+    found = 0
+    for graph_id, net in world.nets.items():
+        ids = world.pruned[graph_id].nodes["node_id"].tolist()
+        groups = [[ids[row] for row in rows] for rows in groups_of(world, graph_id, ["Dallas", "Texas", "Austin"])]
+        strong: Any = nx.DiGraph(edge for edge in net.edges(data=True) if edge[2]["share"] >= 0.02)
+        way = {(a, b): best_way(strong, a, b) for pair in pairwise(groups) for a, b in product(*pair)}
+        best = max((prod(way[pair] for pair in pairwise(chain)) for chain in product(*groups)), default=0.0)
+        rows = [[ids.index(node) for node in group] for group in groups]
+        assert best_of_all_ways(world.pruned[graph_id], rows, 0.02) == pytest.approx(best, rel=1e-6)
+        found += best > 0
+    assert found >= 3
 
 
-def best_through(net: Any, groups: list[list[str]], min_share: float) -> float:
-    """The strongest chain of ways of 1 to 3 links between consecutive groups, by enumeration."""
-    strong: Any = nx.DiGraph(edge for edge in net.edges(data=True) if edge[2]["share"] >= min_share)
-    way: dict[tuple[str, str], float] = defaultdict(float)
-    for sources, targets in pairwise(groups):
-        for source, target in product(sources, targets):
-            if source in strong and target in strong and source != target:
-                paths = nx.all_simple_paths(strong, source, target, cutoff=3)
-                strengths = (prod(strong.edges[edge]["share"] for edge in pairwise(path)) for path in paths)
-                way[source, target] = max(strengths, default=0.0)
-    return max((prod(way[pair] for pair in pairwise(chain)) for chain in product(*groups)), default=0.0)
+def best_way(net: Any, source: str, target: str) -> float:
+    if source not in net or target not in net or source == target:
+        return 0.0
+    paths = nx.all_simple_paths(net, source, target, cutoff=3)
+    return max((prod(net.edges[edge]["share"] for edge in pairwise(path)) for path in paths), default=0.0)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
     "terms",
     [
-        ["Dallas", "Texas", "Austin"],
-        ["dallas", "say Austin", "Texas", " AUSTIN "],
-        ["Dallas", "Austin"],
+        ["dallas", "Texas", "Austin", " AUSTIN "],
         ["state", "texas|state capitals", "Houston|Austin"],
-        ["Texas", "Austin"],
         ["*all?s", "*tex*", "?ustin"],
-        ["Dallas", "1_0", "Austin"],
-        ["Dallas", "Texas"],
-        ["Dallas", "nowhere", "Austin"],
-        ['Da"llas', "Austin\\"],
+        ["Dallas", "*", "Austin"],
+        ["Dallas", "1_0|Texas", "Austin"],
     ],
     ids=" > ".join,
 )
-def test_circuits_through_is_the_strongest_path_that_visits_the_texts_in_order(ask, terms):
-    expected = {}
-    for graph in GRAPHS:
-        pruned = graph.pruned()
-        groups = []
-        for place in range(len(terms)):
-            named: set[int] = set()
-            for term in terms[place].split("|"):  # either of two texts is the union of what each names
-                rest = ["*"] * place, ["*"] * (len(terms) - place - 1)
-                if any(letter in term for letter in '"\\'):
-                    continue
-                found = match(parse_pattern(" -> ".join([*rest[0], term, *rest[1]])), pruned)
-                named |= set(found[place].tolist())
-            groups.append([pruned.nodes["node_id"].iloc[row] for row in sorted(named)])
-        strength = best_through(NETS[graph.graph_id], groups, 0.02)
-        if strength:
-            expected[graph.graph_id] = strength
-    rows = ask("circuits_through", terms=terms, min_share=0.02)
-    assert {row["graph_id"]: row["strength"] for row in rows} == close(expected)
-    assert [row["strength"] for row in rows] == sorted((row["strength"] for row in rows), reverse=True)
-    for row in rows:
-        net = NETS[row["graph_id"]]
-        assert row["shares"] == close([net.edges[edge]["share"] for edge in pairwise(row["node_ids"])])
-        assert prod(row["shares"]) == close(row["strength"])
-        assert row["labels"] == [net.nodes[node]["label"] for node in row["node_ids"]]
+def test_circuits_through_takes_texts_in_every_way_that_its_header_tells(made, terms, version):
+    store, world = made
+    rows = asked(store, version)("circuits_through", terms=terms, min_share=0.02)
+    expected = {row["graph_id"]: row for row in ORACLES["circuits_through"].rows(world, terms=terms, min_share=0.02)}
+    assert {row["graph_id"] for row in rows} == set(expected) and rows
+    assert all(close(row["strength"], expected[row["graph_id"]]["strength"]) for row in rows)
 
 
-def test_circuits_through_finds_something_to_compare(ask):
-    assert len(ask("circuits_through", terms=["Dallas", "Texas", "Austin"], min_share=0.0)) >= 3
+@pytest.mark.parametrize(
+    "terms", [['Da"llas', "Austin\\"], ["Dallas", 'Te"xas', "Austin\\"], ["a/b", "c:d", "{e} [f]"]]
+)
+def test_circuits_through_takes_signs_of_lucene_as_text(made, terms):
+    store, _ = made
+    assert asked(store, "25")("circuits_through", terms=terms) == []
 
 
-def test_shared_features_are_the_intersections(ask):
-    for chosen in (GRAPHS[:2], GRAPHS[:4], GRAPHS):
-        where = defaultdict(set)
-        for graph in chosen:
-            for place in features_of(graph).values():
-                where[place].add(graph.graph_id)
-        for least in (1, 2, len(chosen)):
-            rows = ask("shared_features", graph_ids=[g.graph_id for g in chosen], min_graphs=least, limit=1000)
-            found = {(row["source_set"], row["layer"], row["index"]): set(row["graph_ids"]) for row in rows}
-            assert found == {place: ids for place, ids in where.items() if len(ids) >= least}
-
-
-def test_common_features_count_graphs_and_not_occurrences(ask):
-    counts = Counter(place for graph in GRAPHS for place in set(features_of(graph).values()))
-    rows = ask("common_features", min_graphs=2, limit=1000)
-    found = {(row["source_set"], row["layer"], row["index"]): row["graphs"] for row in rows}
-    assert found == {place: n for place, n in counts.items() if n >= 2}
-
-
-def test_features_at_a_place_are_those_of_every_dictionary(ask):
-    counts = Counter(place for graph in GRAPHS for place in set(features_of(graph).values()))
-    for _, layer, index in counts:
-        found = {row["source_set"]: row["graphs"] for row in ask("features_at", layer=layer, index=index)}
-        assert found == {name: n for (name, *place), n in counts.items() if place == [layer, index]}
-
-
-def test_feature_occurrences_are_all_of_them_in_that_dictionary_alone(ask):
-    occurrences = defaultdict(set)
-    for graph in GRAPHS:
-        for node, place in features_of(graph).items():
-            occurrences[place].add((graph.graph_id, node))
-    for (source_set, layer, index), expected in occurrences.items():
-        rows = ask("feature_occurrences", source_set=source_set, layer=layer, index=index)
-        assert {(row["graph_id"], row["node_id"]) for row in rows} == expected
-        for row in rows:
-            node = NETS[row["graph_id"]].nodes[row["node_id"]]
-            assert row["activation"] == close(node["activation"])
-            assert row["token"] == GRAPHS[0].metadata.tokens[node["position"]]
-
-
-def test_feature_prompts_have_a_row_a_graph_with_every_occurrence(ask):
-    occurrences = defaultdict(lambda: defaultdict(set))
-    for graph in GRAPHS:
-        for node, place in features_of(graph).items():
-            occurrences[place][graph.graph_id].add(node)
-    for (source_set, layer, index), expected in occurrences.items():
-        rows = ask("feature_prompts", source_set=source_set, layer=layer, index=index)
-        assert {row["graph_id"]: set(row["node_ids"]) for row in rows} == expected
-        assert [row["influence"] for row in rows] == sorted((row["influence"] for row in rows), reverse=True)
-        for row in rows:
-            nodes = [NETS[row["graph_id"]].nodes[node] for node in row["node_ids"]]
-            assert row["positions"] == [node["position"] for node in nodes]
-            assert row["activations"] == close([node["activation"] for node in nodes])
-            assert row["influences"] == close([node["influence"] for node in nodes])
-            assert row["influence"] == close(sum(node["influence"] for node in nodes))
-            assert row["label"] == nodes[0]["label"]
-            assert row["tokens"] == list(GRAPHS[0].metadata.tokens)
-
-
-def shares_with(place: tuple[str, int, int], forward: bool) -> dict[tuple, tuple[list[float], list[float]]]:
-    """What a feature gets from (or gives to) each name: signed share and effect in each graph that has both."""
-    found: dict[tuple, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
-    for graph in GRAPHS:
-        net, features = NETS[graph.graph_id], features_of(graph)
-        own = [node for node, where in features.items() if where == place]
-        sums: dict[tuple, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        times: dict[tuple, set[str]] = defaultdict(set)
-        for edge in net.out_edges(own, data=True) if forward else net.in_edges(own, data=True):
-            node = net.nodes[edge[1] if forward else edge[0]]
-            if forward and node["kind"] == "error":
-                continue  # no graph of a model has such an edge
-            by_layer, is_feature = node["kind"] in ("feature", "error"), node["kind"] == "feature"
-            name = (node["kind"], node["layer"] if by_layer else None, node["index"] if is_feature else None,
-                    "" if by_layer else node["label"].strip())  # fmt: skip
-            sums[name][0] += edge[2]["share"] * np.sign(edge[2]["effect"])
-            sums[name][1] += edge[2]["effect"]
-            times[name].add(edge[1])
-        for name, (share, effect) in sums.items():
-            n = len(times[name]) if forward else len(own)
-            found[name][0].append(share / n)
-            found[name][1].append(effect / n)
-    return found
-
-
-@pytest.mark.parametrize("query", ["feature_inputs", "feature_outputs"])
-def test_what_feeds_a_feature_and_what_it_feeds_is_a_mean_over_graphs(ask, query):
-    places = Counter(place for graph in GRAPHS for place in set(features_of(graph).values()))
-    checked = 0
-    for place, n_graphs in places.items():
-        expected = shares_with(place, query == "feature_outputs")
-        rows = ask(query, source_set=place[0], layer=place[1], index=place[2], limit=1000)
-        assert len(rows) == len(expected)
-        for row in rows:
-            is_named = row["kind"] in ("token", "logit")
-            shares, effects = expected[row["kind"], row["layer"], row["index"], row["label"] if is_named else ""]
-            assert (row["graphs"], row["mean_share"]) == (len(shares), close(sum(shares) / n_graphs))
-            assert (row["least_share"], row["most_share"]) == (close(min(shares)), close(max(shares)))
-            assert row["mean_effect"] == close(np.mean(effects))
-            checked += 1
-        sizes = [abs(row["mean_share"]) for row in rows]
-        assert sizes == sorted(sizes, reverse=True)
-    assert checked > 50
-
-
-def links_of_features() -> tuple[dict[tuple, list[float]], dict[tuple, set[str]]]:
-    """(source place, target place) -> shares of its occurrences, and the graphs that have it."""
-    shares: dict[tuple, list[float]] = defaultdict(list)
-    graphs: dict[tuple, set[str]] = defaultdict(set)
-    for graph in GRAPHS:
-        net, features = NETS[graph.graph_id], features_of(graph)
-        for source, target, edge in net.edges(data=True):
-            if source in features and target in features:
-                pair = features[source], features[target]
-                shares[pair].append(edge["share"])
-                graphs[pair].add(graph.graph_id)
-    return shares, graphs
-
-
-@pytest.mark.parametrize("least", [1, 2])
-def test_three_node_motifs_are_the_triangles_of_links_that_come_back(ask, least):
-    shares, graphs = links_of_features()
-    net = nx.DiGraph(pair for pair, ids in graphs.items() if len(ids) >= least)
-    expected = {
-        (first, second, third): min(len(graphs[pair]) for pair in ((first, second), (second, third), (first, third)))
-        for first, third in net.edges
-        for second in set(net.successors(first)) & set(net.predecessors(third))
-    }
-    rows = ask("three_node_motifs", min_graphs=least, limit=100_000)
-    ends = ("first", "second", "third")
-    found = {tuple((row["source_set"], row[f"{end}_layer"], row[f"{end}_index"]) for end in ends): row for row in rows}
-    assert {motif: row["graphs"] for motif, row in found.items()} == expected and len(rows) == len(expected)
-    for (first, second, third), row in found.items():
-        means = [np.mean(shares[pair]) for pair in ((first, second), (second, third), (first, third))]
-        assert row["through_share"] == pytest.approx(means[0] * means[1], abs=1e-9)
-        assert row["direct_share"] == pytest.approx(means[2], abs=1e-9)
-    assert [row["graphs"] for row in rows] == sorted(expected.values(), reverse=True)
-    assert expected
-
-
-def test_reused_edges_are_counted_over_graphs_with_their_mean_share(ask):
-    shares, graphs = links_of_features()
-    rows = ask("reused_edges", min_graphs=1, limit=10_000)
-    for row in rows:
-        ends = [(row["source_set"], row[f"{end}_layer"], row[f"{end}_index"]) for end in ("source", "target")]
-        pair = ends[0], ends[1]
-        assert (row["graphs"], row["edges"]) == (len(graphs[pair]), len(shares[pair]))
-        assert row["mean_share"] == pytest.approx(np.mean(shares[pair]), abs=1e-9)
-    assert len(rows) == len(shares)
-    assert len(ask("reused_edges", min_graphs=3)) == min(50, sum(len(ids) >= 3 for ids in graphs.values()))
-
-
-def test_labels_search_finds_words_and_not_pieces(ask):
-    labels = {}
-    for graph in GRAPHS:
-        net = NETS[graph.graph_id]
-        labels |= {place: net.nodes[node]["label"] for node, place in features_of(graph).items()}
-    rows = ask("labels_search", text="texas")
-    found = {(row["source_set"], row["layer"], row["index"]): row["label"] for row in rows}
-    assert found == {place: label for place, label in labels.items() if "Texas" in label.replace(",", "").split()}
-    assert found
-
-
-def test_influential_nodes_come_in_order_of_influence(ask):
-    for graph_id, net in NETS.items():
-        expected = sorted((-float(net.nodes[node]["influence"]), node) for node in net)[:5]
-        rows = ask("influential_nodes", graph_id=graph_id, limit=5)
-        assert [(-row["influence"], row["node_id"]) for row in rows] == expected
-
-
-def test_graph_nodes_and_graph_edges_are_the_pruned_graph(ask):
-    for graph in GRAPHS[:2]:
-        net = NETS[graph.graph_id]
-        nodes = {row["node_id"]: row for row in ask("graph_nodes", graph_id=graph.graph_id)}
-        assert set(nodes) == set(net)
-        assert all(nodes[node]["label"] == net.nodes[node]["label"] for node in net)
-        edges = {(row["source"], row["target"]): row for row in ask("graph_edges", graph_id=graph.graph_id)}
-        assert set(edges) == set(net.edges)
-        assert all(edges[ends]["effect"] == net.edges[ends]["effect"] for ends in net.edges)
+@pytest.fixture
+def made(store) -> tuple[GraphStore, World]:
+    world = made_world()
+    filled(store, world)
+    return store, world
 
 
 @pytest.mark.parametrize("term", ["Texas", "*tex*", "Dallas|Houston", "1_0", "say austin"])
-def test_graphs_with_leaves_out_no_graph_that_has_a_match(ask, term):
+def test_graphs_with_leaves_out_no_graph_that_has_a_match(made, term):
+    store, world = made
+    pruned = world.pruned.items()
     fitting = {
-        graph.graph_id
-        for graph in GRAPHS
+        key
+        for key, graph in pruned
         for each in term.split("|")
-        if len(match(parse_pattern(f"* -> {each} -> *"), graph.pruned())[1])
+        if len(match(parse_pattern(f"* -> {each} -> *"), graph)[1])
     }
-    assert {row["graph_id"] for row in ask("graphs_with", term=term)} >= fitting
+    assert {row["graph_id"] for row in asked(store, "25")("graphs_with", term=term)} >= fitting
     assert fitting
 
 
-def test_every_query_is_tested_here():
-    assert set(read_queries("explore")) == TESTED | TESTED_ELSEWHERE
+@pytest.mark.parametrize("n_chosen", range(1, 6))
+@pytest.mark.parametrize("limit", [1, 2, 5])
+def test_shared_features_of_some_graphs_are_the_first_of_all(made, n_chosen, limit):
+    """Whichever way they are looked for: few graphs by their nodes, many by the features that most graphs have."""
+    store, world = made
+    ids = np.random.default_rng(n_chosen).permutation(sorted(world.about))[:n_chosen].tolist()
+    for least in (1, 2):
+        asking = {"graph_ids": [*ids, "no such graph"], "min_graphs": least}
+        rows = list(ORACLES["shared_features"].rows(world, **asking))
+        expected = sorted(rows, key=ORACLES["shared_features"].order)[:limit]
+        found = asked(store, "25")("shared_features", **asking, limit=limit)
+        assert [row["influence"] for row in found] == pytest.approx([row["influence"] for row in expected])
+        assert [row["graph_ids"] for row in found] == [row["graph_ids"] for row in expected]
