@@ -71,8 +71,10 @@ def mine(
     limit: Annotated[int, Parameter(validator=Number(gte=1))] = 10,
     entity: str | None = None,
     format: Format = "table",
-) -> None:
+) -> int:
     """Find the circuits that recur in the prompts of a set, and how far chance, wording and entity explain them.
+
+    Ctrl-C prints what is known until then, and that it is partial.
 
     Args:
         set: Table of prompts (.csv, .parquet, .json, .jsonl): a column that names the graph (graph_id, graph, slug,
@@ -88,8 +90,7 @@ def mine(
     """
     from circuits.aligned import link_tables
     from circuits.chance import q_values
-    from circuits.mining import MiningConfig, owed_to
-    from circuits.mining import mine as mined
+    from circuits.mining import Mining, MiningConfig, owed_to
     from ingest.sets import find_set
     from ingest.store import open_store
     from tracer.errors import PatternError
@@ -98,11 +99,23 @@ def mine(
     prompts = find_set(set, open_store)
     if entity and not all(row.roles.get(entity) for row in prompts.rows):
         raise PatternError(f"{prompts.name}: role {entity} is empty in some row; expected it in each. Fill its column.")
-    with progress_bar() as progress:
-        chosen = list(read_members(prompts, progress))
+    chosen: list[Member] = []
+    partial = ""
+    try:
+        with progress_bar() as progress:
+            for _ in _noted(read_members(prompts, progress), chosen):
+                pass
+    except KeyboardInterrupt:
+        partial = f"Partial: {len(chosen)} of {len(prompts.rows)} prompts were read."
     kinds = (NodeKind.FEATURE, NodeKind.TOKEN, NodeKind.LOGIT)
     config = MiningConfig(min_size=sizes[0], max_size=sizes[1], min_support=support, limit=limit)
-    found = mined(link_tables([member.graph for member in chosen], by, kinds), config)
+    mining = Mining(link_tables([member.graph for member in chosen], by, kinds), config)
+    try:
+        with progress_bar() as progress:
+            mining.run(progress)
+    except KeyboardInterrupt:
+        partial = f"Partial: chance was counted in {mining.dealt} of {config.dealt} dealt tables."
+    found = mining.found
     rows = [circuit.as_row() for circuit in found]
     columns = MINED_COLUMNS
     if entity and found:
@@ -118,6 +131,9 @@ def mine(
                 row |= {name: each.label, f"{name}_lift": each.lift, f"{name}_q": q}
             columns = [*columns, name, f"{name}_lift", f"{name}_q"]
     print_rows(columns, rows, format)
+    if partial:
+        notes.print(partial, soft_wrap=True)
+    return INTERRUPTED if partial else 0
 
 
 def circuits_in_set(pattern: str, name: str, sign: str, needed: float, align: Any, format: Format) -> int:

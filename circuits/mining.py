@@ -8,7 +8,7 @@ What chance gives is counted by mining tables whose links are dealt anew: a circ
 tables hold fewer as strong ones (`q`), since the strongest of many paths looks strong by selection alone.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -112,12 +112,63 @@ def mine(links: pd.DataFrame, config: MiningConfig | None = None) -> list[Mined]
     >>> [(circuit.names, circuit.support, circuit.mean) for circuit in found]
     [(('x', 'y', 'z'), 2, 0.25)]
     """
-    config = config or MiningConfig()
-    table = Table.of(links)
-    found = strongest(table, config)
-    if not config.dealt or not found:
-        return found
-    return list(_against_dealt(links, found, table, config))
+    return Mining(links, config).run().found
+
+
+class Mining:
+    """Mining that goes on step by step, one dealt table each: what it has found can be read at any time."""
+
+    def __init__(self, links: pd.DataFrame, config: MiningConfig | None = None):
+        """See `mine`; the circuits are found at once, what chance gives is counted by the steps."""
+        self._links, self.config = links, config or MiningConfig()
+        self._table = Table.of(links)
+        self._strong = strongest(self._table, self.config)
+        self._random = np.random.default_rng(self.config.seed)
+        self._sums = np.zeros(len(self._strong))
+        self._by_chance: dict[int, list[float]] = {}
+        self.dealt = 0
+        """Tables dealt so far."""
+        if not self.complete and not {"source_layer", "target_layer"} <= set(links):
+            raise GraphFormatError(
+                "the table of links lacks source_layer or target_layer, by which chance deals links anew; expected "
+                "both. Add them, or set dealt to 0."
+            )
+
+    @property
+    def complete(self) -> bool:
+        """Whether chance was counted in as many tables as the settings say."""
+        return not self._strong or self.dealt == self.config.dealt
+
+    @property
+    def found(self) -> list[Mined]:
+        """The circuits, with what the tables dealt so far say of them."""
+        if not self.dealt:
+            return list(self._strong)
+        q_of = _q_by_size(self._strong, self._by_chance, self.dealt)
+        return [
+            replace(circuit, expected=float(total / self.dealt), q=q)
+            for circuit, total, q in zip(self._strong, self._sums, q_of, strict=True)
+        ]
+
+    def step(self) -> bool:
+        """Count in one more dealt table; False where all were."""
+        if not self.complete:
+            dealt = Table.of(deal(self._links, self._random), self._table.graphs)
+            sums = self._sums + [mean_strength(dealt, circuit.names) for circuit in self._strong]
+            by_chance = [(len(circuit.names), circuit.mean) for circuit in strongest(dealt, self.config)]
+            for size, mean in by_chance:
+                self._by_chance.setdefault(size, []).append(mean)
+            self._sums, self.dealt = sums, self.dealt + 1
+        return not self.complete
+
+    def run(self, progress: Callable[[int, int, str], None] | None = None) -> "Mining":
+        """Count in all that are left."""
+        more = not self.complete
+        while more:
+            more = self.step()
+            if progress:
+                progress(self.dealt, self.config.dealt, "counting what chance gives")
+        return self
 
 
 def deal(links: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
@@ -314,25 +365,6 @@ def _link(table: Table, source: int, target: int) -> int:
     return int(links.start + np.searchsorted(table.target[links], target))
 
 
-def _against_dealt(links: pd.DataFrame, found: list[Mined], table: Table, config: MiningConfig) -> Iterator[Mined]:
-    if not {"source_layer", "target_layer"} <= set(links):
-        raise GraphFormatError(
-            "the table of links lacks source_layer or target_layer, by which chance deals links anew; expected both. "
-            "Add them, or set dealt to 0."
-        )
-    random = np.random.default_rng(config.seed)
-    expected = np.zeros(len(found))
-    by_chance: dict[int, list[np.ndarray]] = {}
-    for _ in range(config.dealt):
-        dealt = Table.of(deal(links, random), table.graphs)
-        expected += [mean_strength(dealt, circuit.names) for circuit in found]
-        for circuit in strongest(dealt, config):
-            by_chance.setdefault(len(circuit.names), []).append(circuit.strength)
-    q_of = _q_by_size(found, {size: [each.mean() for each in all_] for size, all_ in by_chance.items()}, config)
-    for circuit, mean, q in zip(found, expected / config.dealt, q_of, strict=True):
-        yield replace(circuit, expected=float(mean), q=q)
-
-
 def mean_strength(table: Table, names: Sequence[str]) -> float:
     """Mean strength of the path with these names over the graphs of a table; 0 where a link is in none."""
     code = pd.Index(table.names).get_indexer(list(names))
@@ -348,7 +380,7 @@ def mean_strength(table: Table, names: Sequence[str]) -> float:
     return float(strength.mean())
 
 
-def _q_by_size(found: Sequence[Mined], by_chance: dict[int, list[float]], config: MiningConfig) -> list[float]:
+def _q_by_size(found: Sequence[Mined], by_chance: dict[int, list[float]], dealt: int) -> list[float]:
     """For each circuit, (1 + chance circuits as strong, a dealt table) over circuits as strong, at most 1, made to rise
     as circuits get weaker. The 1 keeps the rate right when few are counted."""
     q_of = [1.0] * len(found)
@@ -358,6 +390,6 @@ def _q_by_size(found: Sequence[Mined], by_chance: dict[int, list[float]], config
         worst = 1.0
         for rank, place in reversed(list(enumerate(places, 1))):  # found stands from strong to weak
             as_strong = len(chance) - np.searchsorted(chance, found[place].mean)
-            worst = min(worst, (1 / config.dealt + as_strong / config.dealt) / rank)
+            worst = min(worst, (1 / dealt + as_strong / dealt) / rank)
             q_of[place] = float(worst)
     return q_of

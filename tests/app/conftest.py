@@ -6,6 +6,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,10 +48,22 @@ def loaded(empty_store: GraphStore) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def server(loaded: dict[str, str]) -> Iterator[str]:
     """Address of the real dashboard on a free port."""
+    with running_server() as address:
+        yield address
+
+
+@contextmanager
+def running_server(script: Path | None = None) -> Iterator[str]:
+    """Address of the real dashboard on a free port until the block ends.
+
+    Args:
+        script: Started in place of `app/serve.py`.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    line = [str(script) if script and part.endswith("serve.py") else part for part in command(port)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command(port), env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     address, until = f"http://127.0.0.1:{port}", time.monotonic() + START_LIMIT_S
     while True:
         try:
@@ -78,6 +91,13 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, server: str) -> Iterator[Page]:
     """A page in a window of its own; script errors and requests to the outside fail the test."""
+    with guarded_page(browser, server) as opened:
+        yield opened
+
+
+@contextmanager
+def guarded_page(browser: Browser, server: str) -> Iterator[Page]:
+    """The same for any server."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, base_url=server)
     opened, errors, outside = context.new_page(), [], []
 

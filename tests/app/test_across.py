@@ -11,6 +11,7 @@ import circuits.promptset
 from app.cli import main
 from circuits.compare import compare
 from circuits.flow import flow
+from circuits.mining import Mining
 from circuits.pattern import match, parse_pattern
 from ingest.library import default_library
 from tests.app.graphs import capital_graph
@@ -122,6 +123,23 @@ def test_ctrl_c_leaves_what_was_found_and_says_that_it_is_partial(graphs, table,
     told = run(capsys, "circuits", PATTERN, "--set", table, "--format", "json", code=130)
     assert len(json.loads(told.out)["prompts"]) == 2
     assert "Partial: 2 of 3 prompts were searched" in told.err and "Partial" in json.loads(told.out)["partial"]
+
+
+def test_ctrl_c_in_mining_leaves_the_circuits_with_what_was_counted(graphs, table, monkeypatch, capsys):
+    step, seen = Mining.step, []
+
+    def interrupted(mining):
+        seen.append(mining)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return step(mining)
+
+    whole = run(capsys, "mine", "--set", table, "--format", "json")
+    monkeypatch.setattr(Mining, "step", interrupted)
+    told = run(capsys, "mine", "--set", table, "--format", "json", code=130)
+    assert "Partial: chance was counted in 2 of 5 dealt tables." in told.err
+    names = [[row["circuit"] for row in json.loads(each.out)] for each in (whole, told)]
+    assert names[0] == names[1] and names[0]
 
 
 def test_ctrl_c_in_a_search_of_all_graphs_likewise(graphs, monkeypatch, capsys):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuits.aligned import LINK_COLUMNS, link_table, link_tables
-from circuits.mining import MiningConfig, deal, mine, owed_to
+from circuits.mining import Mining, MiningConfig, deal, mine, owed_to
 from tests.circuits.small_graphs import FEATURE, LOGIT, TOKEN, make_graph
 from tracer.errors import GraphFormatError, SettingError
 from tracer.schema import NodeKind
@@ -128,6 +128,20 @@ def test_circuits_of_noise_are_reported_no_more_often_than_stated():
             q_of = [circuit.q for circuit in found if len(circuit.names) == size]
             any_reported.append(min(q_of, default=1.0) <= 0.1)
     assert np.mean(any_reported) <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / len(any_reported))
+
+
+def rows(found) -> list[dict]:
+    return [circuit.as_row() for circuit in found]
+
+
+def test_mining_that_is_left_early_tells_what_it_counted_until_then():
+    links, config = table(*noise(8, np.random.default_rng(5))), MiningConfig(dealt=5, max_size=3)
+    mining, told = Mining(links, config), []
+    assert [circuit.names for circuit in mining.found] == [circuit.names for circuit in mine(links, config)]
+    assert all(np.isnan(circuit.q) for circuit in mining.found) and mining.step() and mining.step()
+    assert rows(mining.found) == rows(mine(links, replace(config, dealt=2))) and not mining.complete
+    mining.run(lambda done, total, what: told.append((done, total)))
+    assert told == [(3, 5), (4, 5), (5, 5)] and mining.complete and rows(mining.found) == rows(mine(links, config))
 
 
 def test_q_rises_as_circuits_get_weaker():
