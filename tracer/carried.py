@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tracer.batches import batch_sizes
-from tracer.pullback import PullBack, Targets, at_position
+from tracer.pullback import PullBack, Scratch, Targets, at_position
 from tracer.replacement import LocalReplacement
 
 
@@ -19,7 +19,8 @@ class Carried:
     def __init__(self, local: LocalReplacement, layer: int, batch_size: int):
         self.local, self.layer = local, layer
         blocks = [block.mirrored() for block in local.frozen.layers[:layer]]
-        self._maps = [PullBack(block, above) for block, above in zip(blocks, [*blocks[1:], None], strict=True)]
+        scratch = Scratch()
+        self._maps = [PullBack(block, above, scratch) for block, above in zip(blocks, [*blocks[1:], None], strict=True)]
         features = local.features
         self.n_targets = int((features.layer_A < layer).sum())
         entry = _Entries(local, layer)

@@ -18,7 +18,7 @@ from tracer.batches import batch_sizes
 from tracer.carried import Carried
 from tracer.frozen import FrozenLayer
 from tracer.ledger import Ledger
-from tracer.pullback import PullBack, Targets, at_position
+from tracer.pullback import PullBack, Scratch, Targets, at_position
 from tracer.replacement import LocalReplacement
 
 WRITE_BYTES = 2**29  # what sources write is laid out for products once, up to here; beyond, at each use
@@ -59,7 +59,8 @@ class DirectEffects:
         self._keep_writes = n_written * local.token_PD[0].nbytes <= WRITE_BYTES
         self.middle, layers = middle, local.frozen.layers
         self._blocks = {layer: self._sources(layer) for layer in range(middle, local.n_layers)}
-        self._maps = {i: PullBack(layers[i], layers[i - 1] if i > middle else None) for i in self._blocks}
+        scratch = Scratch()
+        self._maps = {i: PullBack(layers[i], layers[i - 1] if i > middle else None, scratch) for i in self._blocks}
         folded = not middle and local.n_pos <= FOLDED_POSITIONS
         self._embedding = _Embedding(layers[0], local.token_PD) if folded else None
         self._carried = Carried(local, middle, batch_size) if middle else None
@@ -203,7 +204,7 @@ class _Embedding:
     """Tokens carried forward through the first block's attention, so that rows need not be pulled through it."""
 
     def __init__(self, layer: FrozenLayer, token_PD: Tensor):
-        self.pull_back, self.token_PD = PullBack(layer, None), token_PD
+        self.pull_back, self.token_PD = PullBack(layer, None, Scratch()), token_PD
         value_HPE = torch.einsum("pd,ged->gpe", token_PD, layer.value_GED)
         value_HPE = value_HPE.repeat_interleave(len(layer.output_HDE) // len(layer.value_GED), 0)
         moved_PHD = torch.einsum("hpe,hde->phd", value_HPE, layer.output_HDE)

@@ -10,7 +10,7 @@ heads of E dimensions, a dictionary of F features a layer, numbers of b bytes:
                                                              values at M = min(N, replacement.ENCODED) positions
                   + b D min(A, L F) (1 + writes)             encoder and decoder rows; a CLT writes to (L + 1) / 2
                   + 100 A (writes)                           what is known of each feature, and of what it writes where
-                  + rows under way + edges                   both have a limit of their own: batches.BATCH_BYTES and
+                  + rows under way + edges                   both have a limit of their own: batches.batch_bytes and
                                                              effects.WRITE_BYTES, max_edges_per_node
 
 Rows of the outputs and biases are few and not counted. Where sources and targets meet in the middle (see
@@ -25,7 +25,7 @@ from functools import cache
 import torch
 
 from tracer.adapter import Adapter
-from tracer.batches import BATCH_BYTES
+from tracer.batches import batch_bytes
 from tracer.config import TraceConfig
 from tracer.effects import WRITE_BYTES
 from tracer.errors import SettingError
@@ -106,8 +106,10 @@ def estimate(sizes: Sizes) -> Estimate:
     numbers += 3 * min(n, ENCODED) * s.n_features
     numbers += s.d_model * min(active, s.n_layers * s.n_features) * (1 + writes)
     row = s.number_bytes * (n * (2 * s.d_model + 3 * s.n_heads * s.d_head + s.n_kv_heads * s.d_head))
-    under_way = min(BATCH_BYTES, s.batch_size * row) + min(WRITE_BYTES, s.number_bytes * s.d_model * active * writes)
-    batch = max(1, min(s.batch_size, BATCH_BYTES // row)) * n_sources * s.number_bytes * 3
+    under_way = min(batch_bytes(row), s.batch_size * row) + min(
+        WRITE_BYTES, s.number_bytes * s.d_model * active * writes
+    )
+    batch = max(1, min(s.batch_size, batch_bytes(row) // row)) * n_sources * s.number_bytes * 3
     kept = traced * min(n_sources / 2, s.max_edges_per_node)  # half of the sources lie after a row, or above it
     edges = 0 if s.on_disk else kept * EDGE_BYTES * 2  # once more while they are put together
     memory = s.number_bytes * numbers + 100 * active * writes + under_way + batch + edges

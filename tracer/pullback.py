@@ -1,6 +1,7 @@
 """PullBack: the transpose of one frozen block, and the targets whose gradients it pulls."""
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -31,11 +32,25 @@ class Targets:
         return Targets(self.layer_B[rows], self.position_B[rows], self.read_BD[rows], self.constant_BC[rows], feature_B)
 
 
+class Scratch:
+    """Memory for what lives during one step, taken again by the next: touching fresh memory costs as much as a copy."""
+
+    def __init__(self) -> None:
+        self._flat: dict[str, Tensor] = {}
+
+    def take(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """A tensor whose values are whatever was left there; what was taken under this name before is overwritten."""
+        n, flat = prod(shape), self._flat.get(name)
+        if flat is None or len(flat) < n:
+            flat = self._flat[name] = like.new_empty(n)
+        return flat[:n].view(shape)
+
+
 class PullBack:
     """The transpose of one frozen block, its matrices laid out for large products."""
 
-    def __init__(self, layer: FrozenLayer, below: FrozenLayer | None):
-        self.layer = layer
+    def __init__(self, layer: FrozenLayer, below: FrozenLayer | None, scratch: Scratch):
+        self.layer, self.scratch = layer, scratch
         n_out, self.d_head, d_model = layer.value_GED.shape
         n_in, (n_heads, n_pos) = len(layer.output_HDE), layer.pattern_HPP.shape[:2]
         # heads that share values are summed; run the other way (see `FrozenLayer.mirrored`) one is given to several
@@ -73,18 +88,22 @@ class PullBack:
             leaving_BPD = grad_BPD.clone() if self.layer.parallel else grad_BPD  # what attention's output goes into
             grad_BPD += bypass_BPD
         n_known = 0 if heads_BPZ is None else len(heads_BPZ)
-        heads = grad_BPD.new_empty(self.n_groups, self.group_in, n_pos, n_rows, self.d_head)
+        take, n_groups, d_head = self.scratch.take, self.n_groups, self.d_head
+        heads = take("heads", grad_BPD, n_groups, self.group_in, n_pos, n_rows, d_head)
         target = heads.permute(3, 2, 0, 1, 4)
         if n_rows > n_known:
             flat_RD = leaving_BPD[: n_rows - n_known].reshape(-1, d_model)
-            target[: n_rows - n_known] = (flat_RD @ self.output_DZ).view(-1, *target.shape[1:])
+            flat_RZ = take("flat", grad_BPD, len(flat_RD), self.output_DZ.shape[1])
+            torch.mm(flat_RD, self.output_DZ, out=flat_RZ)
+            target[: n_rows - n_known] = flat_RZ.view(-1, *target.shape[1:])
         if heads_BPZ is not None:
             target[n_rows - n_known :] = heads_BPZ.view(-1, *target.shape[1:])
         # (G, heads out x key, heads in x query): all heads that share values are summed in one product
-        pattern = self.pattern[:, :, :n_pos, :, :n_pos].reshape(self.n_groups, self.group_out * n_pos, -1)
-        moved = pattern @ heads.view(self.n_groups, self.group_in * n_pos, -1)
-        moved = moved.view(self.n_groups, self.group_out, n_pos, n_rows, self.d_head)
-        moved_RZ = moved.permute(3, 2, 0, 1, 4).reshape(n_rows * n_pos, -1)
+        pattern = self.pattern[:, :, :n_pos, :, :n_pos].reshape(n_groups, self.group_out * n_pos, -1)
+        moved = take("moved", grad_BPD, n_groups, self.group_out * n_pos, n_rows * d_head)
+        torch.bmm(pattern, heads.view(n_groups, self.group_in * n_pos, -1), out=moved)
+        moved = moved.view(n_groups, self.group_out, n_pos, n_rows, d_head).permute(3, 2, 0, 1, 4)
+        moved_RZ = take("flat", grad_BPD, *moved.shape).copy_(moved).view(n_rows * n_pos, -1)
         grad_BPD.view(-1, d_model).addmm_(moved_RZ, self.value_ZD)
 
     def first_hop(self, targets: Targets, grad_BPD: Tensor) -> Tensor | None:

@@ -32,8 +32,8 @@ class Vectors:
     """None: all are 1."""
 
     def __getitem__(self, rows: Tensor | slice) -> Tensor:
-        vector_RD = self.table_UD[self.entry_A[rows]]
-        return vector_RD if self.scale_A is None else vector_RD * self.scale_A[rows, None]
+        vector_RD = self.table_UD.index_select(0, self.entry_A[rows])
+        return vector_RD if self.scale_A is None else vector_RD.mul_(self.scale_A[rows, None])
 
     @classmethod
     def together(cls, parts: Sequence["Vectors"]) -> "Vectors":

@@ -160,7 +160,7 @@ def close(one: torch.Tensor, other: torch.Tensor) -> bool:
 def test_long_prompts_take_other_ways_to_the_same_rows(model, local, monkeypatch):
     """Nothing folded, nothing kept, as few rows at once as there can be: what happens when memory is short."""
     expected = [feature_rows(local), output_rows(local, model.adapter.unembed_VD)]
-    for limit in ("effects.FOLDED_POSITIONS", "effects.WRITE_BYTES", "batches.BATCH_BYTES"):
+    for limit in ("effects.FOLDED_POSITIONS", "effects.WRITE_BYTES", "batches.LARGE_BATCH_BYTES"):
         monkeypatch.setattr(f"tracer.{limit}", 0)
     ours = [feature_rows(local), output_rows(local, model.adapter.unembed_VD)]
     for one, other in zip(ours, expected, strict=True):
