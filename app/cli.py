@@ -20,7 +20,7 @@ from app.terminal import INTERRUPTED, Format, log_on_stderr, notes, print_json_l
 from circuits.config import LIMIT, SearchConfig
 from ingest.export_formats import ExportFormat, format_of
 from tracer.config import PEER_SETTINGS, Dtype, TraceConfig
-from tracer.errors import CircuitError, PatternError, PromptError, UnsupportedModelError
+from tracer.errors import CircuitError, PatternError, PromptError, SettingError, UnsupportedModelError
 
 BAD_INPUT = 2  # exit code wherever one sentence says what was wrong
 
@@ -124,6 +124,8 @@ def trace(
 
     prompts = read_prompts(prompt, file, token_ids)
     settings = config or TraceConfig()
+    if out is not None and out.exists() and not out.is_dir():
+        raise SettingError(f"--out is {out}, a file; expected a folder, new or there. Name another place.")
     single = out if file is None and len(prompts) == 1 else None
     folders = [single] if single else graph_folders(prompts, model, transcoders, settings, out or Path("graphs"))
     with progress_bar() as progress, log_on_stderr("tracer") if settings.verbose else nullcontext():
@@ -386,6 +388,7 @@ def start() -> None:
     """Start the local server, or say where it runs."""
     from ingest.server import LocalServer
 
+    _note_other_server()
     with progress_bar() as progress:
         connection = LocalServer().ensure(progress)
     _say(f"Neo4j runs at {connection.uri}, user {connection.user}.")
@@ -408,6 +411,7 @@ def status(*, format: Format = "table") -> None:
     """
     from ingest.server import LocalServer
 
+    _note_other_server()
     row = asdict(LocalServer().status())
     print_rows(list(row), [row], format)
 
@@ -425,6 +429,14 @@ def reset(*, yes: bool = False) -> None:
         return _say("Nothing was deleted.")
     LocalServer().reset()
     _say("The local database is empty. `throughline rebuild` fills it again from the library of graph files.")
+
+
+def _note_other_server() -> None:
+    """Say that it is not the local server that the other commands use, where that is so."""
+    from ingest.bolt import connection_from_environment
+
+    if other := connection_from_environment():
+        _note(f"THROUGHLINE_NEO4J_URI names {other.uri}: all other commands use that server, not the local one.")
 
 
 def _note(text: str) -> None:

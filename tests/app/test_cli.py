@@ -136,6 +136,14 @@ def test_token_ids_are_traced_as_they_are(tmp_path, capsys):
     assert read_metadata(str(tmp_path / "g"))["provenance"]["token_ids"] == [2, 17, 5]
 
 
+def test_a_file_in_the_place_of_a_folder_is_named_and_stays(tmp_path, capsys):
+    (tmp_path / "g").write_text("mine")
+    with pytest.raises(SystemExit) as left:
+        main([*TRACE, "--token-ids", "2,17,5", "--out", str(tmp_path / "g")])
+    assert left.value.code == 2 and "a file; expected a folder" in capsys.readouterr().err
+    assert (tmp_path / "g").read_text() == "mine"
+
+
 def test_verbose_says_what_is_being_done(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([*TRACE, "--token-ids", "2,17,5", "--out", str(tmp_path / "g"), "--verbose"])

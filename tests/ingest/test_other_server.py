@@ -1,14 +1,19 @@
 """A server of the user's own works by the same code, with its own limits."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
+import streamlit as st
 
+from app.cli import main
 from ingest.bolt import Connection, connection_from_environment
 from ingest.library import Library
 from ingest.load import ingest_paths
 from ingest.server import LocalServer
 from ingest.store import GraphStore, open_store
+from tests.app.graphs import capital_graph
+from tests.app.test_pages import open_page, text_of
 from tests.ingest.made_graphs import large_graph, make_graph
 from tests.ingest.plain_server import PASSWORD, plain_server
 from tracer.errors import LoginError, StoreError, StoreUnreachableError
@@ -38,6 +43,41 @@ def test_the_environment_names_it_and_no_local_server_is_started(environment, ot
         assert store.run("circuits_through", terms=["Dallas", "Austin"], min_share=0.0).records
         assert store.cypher("MATCH (g:Graph) RETURN count(g) AS n").records == [{"n": 1}]
     assert not LocalServer().status().running and not (tmp_path / "neo4j").exists()
+
+
+@pytest.fixture
+def nothing_kept():
+    """Pages that remember no other database, and leave none to remember."""
+    for clear in (st.cache_data.clear, st.cache_resource.clear):
+        clear()
+    yield
+    for clear in (st.cache_data.clear, st.cache_resource.clear):
+        clear()
+
+
+def test_command_line_and_pages_use_it_as_compose_has_it(environment, other, nothing_kept, tmp_path, capsys):
+    graph = capital_graph()
+    graph.save(str(tmp_path / "saved"))
+
+    def told(*words: str) -> tuple[dict, str]:
+        with pytest.raises(SystemExit) as left:
+            main([*words, "--format", "json"])
+        out, err = capsys.readouterr()
+        assert left.value.code == 0, err
+        answer = json.loads(out)
+        return (answer[0] if isinstance(answer, list) else answer), err
+
+    assert told("ingest", str(tmp_path / "saved"))[0]["status"] == "ingested"
+    assert told("circuits", "Dallas -> Texas -> Austin", "--graphs", graph.graph_id)[0]["graph_id"] == graph.graph_id
+    assert told("cypher", "MATCH (g:Graph {slug: 'dallas-demo'}) RETURN g.prompt AS prompt")[0]["prompt"] == (
+        graph.metadata.prompt
+    )
+    status, said = told("db", "status")
+    assert other.uri in said and not status["running"]
+    assert not open_page("", g=graph.graph_id).exception
+    shown = open_page("circuits", p="Dallas -> Texas -> Austin")
+    assert not shown.exception and not shown.error, text_of(shown)
+    assert "the Dallas is" in shown.dataframe[0].value["prompt"].tolist()
 
 
 def test_the_password_is_in_no_message(environment, other):
