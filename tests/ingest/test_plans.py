@@ -1,6 +1,7 @@
 """No query of cypher/explore walks through all nodes or all relationships, whatever the store holds."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 import pytest
 
@@ -12,6 +13,12 @@ from tests.neo4j_fixture import clear
 VALUES = {"string": "x", "integer": 3, "float": 0.1, "list<string>": ["a", "b", "c"]}
 ABOUT_ALL = {"graphs": {("NodeByLabelScan", "graph:Graph")}}  # its purpose: which graphs are in the store
 SEEKS = ("NodeIndexContainsScan", "NodeIndexEndsWithScan")  # of a text index, which knows the pieces of texts
+HELD = {  # what stands before a COLLECT, whose plan is not part of the plan of the query
+    "circuits_through": "MATCH (n:Node {graph_id: 'x', node_id: 'y'}) WITH collect([n, 1.0, []]) AS paths, "
+    "[collect(n), collect(n)] AS groups, 0 AS place",
+    "shared_features": "WITH ['a', 'b'] AS graph_ids",
+    "three_node_motifs": "WITH $min_graphs AS least",
+}
 
 
 @pytest.fixture(scope="module", params=["nothing", "small graphs", "a large graph too"])
@@ -37,6 +44,28 @@ def test_a_query_starts_from_an_index(filled, name, version):
     scans = {(operator, details) for operator, details in plan.operators if "Scan" in operator}
     assert {scan for scan in scans if scan[0] not in SEEKS} <= ABOUT_ALL.get(name, set())
     assert any("Seek" in operator or "Procedure" in operator or "Scan" in operator for operator, _ in plan.operators)
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_what_a_query_collects_starts_from_an_index_or_from_what_it_has(filled, name):
+    query = read_queries("explore")[name]
+    params = {param.name: VALUES[param.type] for param in query.params}
+    [inner] = collected(query.text)
+    plan = filled._client.explain(f"{HELD[name]}\n{inner}", params)
+    assert not [operator for operator, _ in plan.operators if "Scan" in operator]
+
+
+def test_nothing_else_is_collected():
+    assert {name for name, query in read_queries("explore").items() if collected(query.text)} == set(HELD)
+
+
+def collected(text: str) -> list[str]:
+    """What stands in each COLLECT {}."""
+    found = []
+    for part in text.split("COLLECT {")[1:]:
+        depth = list(accumulate(((letter == "{") - (letter == "}") for letter in part), initial=1))
+        found.append(part[: depth.index(0) - 1])
+    return found
 
 
 @pytest.mark.parametrize("text", ["MATCH (n) RETURN n", "MATCH (n:Node) RETURN n", "MATCH ()-[r:AFFECTS]->() RETURN r"])
