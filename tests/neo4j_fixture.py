@@ -1,17 +1,20 @@
-"""Fixtures of a real Neo4j: `neo4j_home` (one server for the session) and `store` (empty for each test).
+"""Fixtures of a real Neo4j: `neo4j_home` (one server for the session), `store` (empty for each test), `library`.
 
 The jars come from the cache of this user, so that they are fetched once and not once a test run.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from ingest.home import jar_cache
+from ingest.library import Library
+from ingest.load import keep_graph
 from ingest.server import LocalServer
 from ingest.store import GraphStore, open_store
+from tracer.graph import AttributionGraph
 
 CLEAR = "MATCH (n) WHERE NOT n:Meta CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 2000 ROWS"
 
@@ -47,3 +50,15 @@ def store(neo4j_home: Path) -> Iterator[GraphStore]:
     with open_store() as opened:
         clear(opened)
         yield opened
+
+
+@pytest.fixture
+def library(
+    tmp_path: Path, store: GraphStore, graphs: Sequence[AttributionGraph], monkeypatch: pytest.MonkeyPatch
+) -> Library:
+    """A library of its own, the commands' too, with these graphs."""
+    monkeypatch.setenv("THROUGHLINE_LIBRARY", str(tmp_path / "library"))
+    library = Library(tmp_path / "library")
+    for graph in graphs:
+        keep_graph(graph, store, library)
+    return library

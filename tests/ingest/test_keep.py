@@ -43,15 +43,6 @@ def graphs() -> list[AttributionGraph]:
     return [make_graph(seed) for seed in range(20, 23)]
 
 
-@pytest.fixture
-def library(tmp_path, store, graphs, monkeypatch) -> Library:
-    monkeypatch.setenv("THROUGHLINE_LIBRARY", str(tmp_path / "library"))
-    library = Library(tmp_path / "library")
-    for graph in graphs:
-        keep_graph(graph, store, library)
-    return library
-
-
 def damage(store: GraphStore, text: str) -> None:
     store._client.run_schema(text)
 

@@ -35,15 +35,6 @@ def graphs() -> list[AttributionGraph]:
 
 
 @pytest.fixture
-def library(tmp_path, store, graphs, monkeypatch) -> Library:
-    monkeypatch.setenv("THROUGHLINE_LIBRARY", str(tmp_path / "library"))
-    library = Library(tmp_path / "library")
-    for graph in graphs:
-        keep_graph(graph, store, library)
-    return library
-
-
-@pytest.fixture
 def kept(store, library) -> Kept:
     kept = run_pattern("Dallas -> Texas -> Austin", store, library, name="capitals", note="a note")
     keep_circuit(kept, store, library)
