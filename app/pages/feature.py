@@ -132,6 +132,7 @@ def show_feature(key: FeatureKey, about: dict[str, Any], rows: list[dict[str, An
         show_prompts(prompts)
         show_labels(labels, prompts)
         show_notes(key, notes)
+        show_circuits(key)
         show_effects(about["outputs"])
     with right:
         for title, name, empty in (
@@ -141,7 +142,6 @@ def show_feature(key: FeatureKey, about: dict[str, Any], rows: list[dict[str, An
             st.markdown(f"**{title}**", help=NEIGHBOURS_HELP)
             html = neighbours_html(about[name], key.source_set, len(prompts), theme())
             st.html(html) if html else st.caption(empty)
-        show_circuits(key)
         show_alike(key, label)
         show_cypher(key)
 
