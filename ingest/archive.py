@@ -13,10 +13,11 @@ from typing import IO, Any, Literal
 import fsspec
 
 from circuits.kept import Kept, read_kept
-from ingest import kept_circuits, labels
+from ingest import kept_circuits, labels, own_queries
 from ingest.kept_circuits import KeptCircuits, keep_circuit
 from ingest.library import Library
 from ingest.load import keep_graph, read_saved, relabel
+from ingest.own_queries import OwnQueries
 from ingest.sources import Source
 from ingest.store import GraphStore
 from ingest.writing import Progress
@@ -27,11 +28,12 @@ FORMAT, VERSION = "throughline-library", 2
 READ_VERSIONS = (1, VERSION)  # the first had graphs alone
 MANIFEST = "manifest.json"
 CHUNK = 1 << 20  # bytes
-OTHER_FOLDERS = {labels.FOLDER, kept_circuits.FOLDER}  # beside those of graphs
+OTHER_FOLDERS = {labels.FOLDER, kept_circuits.FOLDER, own_queries.FOLDER}  # beside those of graphs
 MANIFEST_LIMIT = 64 << 20  # bytes; 300 a file
 _MEMBER = re.compile(
     rf"[0-9a-f]{{16}}/(?:{'|'.join(map(re.escape, FILES))})"
-    rf"|{labels.FOLDER}/[\w~%-]+\.jsonl|{kept_circuits.FOLDER}/[0-9a-f]{{16}}\.json",
+    rf"|{labels.FOLDER}/[\w~%-]+\.jsonl|{kept_circuits.FOLDER}/[0-9a-f]{{16}}\.json"
+    rf"|{own_queries.FOLDER}/{own_queries.NAME}\.cypher",
     re.ASCII,
 )
 
@@ -119,6 +121,7 @@ def restore(
         for circuit in circuits:
             if circuit.kept_id not in there:
                 keep_circuit(circuit, store, library)
+        _restore_queries(archive, names, library, replace)
     if progress:
         progress(len(ids), len(ids), "restored")
 
@@ -153,6 +156,8 @@ def _other_files(library: Library) -> Iterator[tuple[str, str]]:
     for kept_id in circuits.ids():
         circuits.load(kept_id)
         yield kept_circuits.FOLDER, f"{kept_id}.json"
+    for name in OwnQueries(library).names():
+        yield own_queries.FOLDER, f"{name}.cypher"
 
 
 def _other_contents(archive: zipfile.ZipFile, names: list[str]) -> tuple[dict[str, list[labels.Label]], list[Kept]]:
@@ -165,6 +170,15 @@ def _other_contents(archive: zipfile.ZipFile, names: list[str]) -> tuple[dict[st
         elif folder == kept_circuits.FOLDER:
             circuits.append(read_kept(archive.read(name).decode("utf-8")))
     return told, circuits
+
+
+def _restore_queries(archive: zipfile.ZipFile, names: list[str], library: Library, replace: bool) -> None:
+    own = OwnQueries(library)
+    there = set() if replace else set(own.names())
+    for name in names:
+        folder, _, file = name.partition("/")
+        if folder == own_queries.FOLDER and file.removesuffix(".cypher") not in there:
+            own.write(file.removesuffix(".cypher"), archive.read(name))
 
 
 def _put(archive: zipfile.ZipFile, place: str, graph_id: str, name: str) -> dict[str, Any]:
@@ -194,7 +208,7 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, dict[str, Any]]
         raise _damaged(path, "it has other files than its manifest says")
     strange = [name for name in files if not _MEMBER.fullmatch(name)]
     if strange:
-        raise _damaged(path, f"{strange[0]!r} is no file of a saved graph, of labels or of a kept circuit")
+        raise _damaged(path, f"{strange[0]!r} is no file of a saved graph, of labels, or of a kept circuit or query")
     folders = [name.partition("/")[0] for name in files]
     in_graphs = [folder for folder in folders if folder not in OTHER_FOLDERS]
     if len(in_graphs) != len(set(in_graphs)) * len(FILES):

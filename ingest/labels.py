@@ -113,6 +113,8 @@ class LabelStore:
     def put_back(self, source_set: str, labels: Iterable[Label]) -> bool:
         """Let edits and imports be those among these labels and no others; returns whether anything changed.
 
+        Notes stay: nobody's note stands in the place of another.
+
         Raises:
             StoreError: They cannot be written; those kept before are untouched.
         """
@@ -120,7 +122,7 @@ class LabelStore:
         with self._written(), self._locked():
             kept = self.of(source_set)
             wanted = {_identity(label) for label in labels}
-            rest = [label for label in kept if label.kind == "graph" or _identity(label) in wanted]
+            rest = [label for label in kept if label.kind in ("graph", "note") or _identity(label) in wanted]
             known = {_identity(label): None for label in rest}
             put = rest + [label for label in labels if _is_new(known, label)]
             if put != kept:

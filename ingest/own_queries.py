@@ -17,7 +17,7 @@ from tracer.errors import GraphFormatError, QueryError, StoreError
 
 FOLDER = "queries"  # in the library, so that a team that shares it shares them
 KIND = "own"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
+NAME = r"[a-z][a-z0-9_]{0,60}"
 _TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
 
 
@@ -39,18 +39,16 @@ class OwnQueries:
         return found
 
     def names(self) -> list[str]:
-        """The names of all files, sorted."""
+        """The names of all files, sorted; not of those that `keep` would refuse."""
         if not self._fs.exists(self._path):
             return []
         files = (str(entry).rpartition("/")[2] for entry in self._fs.ls(self._path, detail=False))
-        return sorted(file.removesuffix(".cypher") for file in files if file.endswith(".cypher"))
+        names = (file.removesuffix(".cypher") for file in files if file.endswith(".cypher"))
+        return sorted(name for name in names if re.fullmatch(NAME, name) and name not in read_queries("explore"))
 
     def read(self, name: str) -> Query:
         """A kept query. Raises GraphFormatError where its header lacks something."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.cypher"
-            path.write_bytes(self._fs.cat_file(self._place(name)))
-            return replace(read_query(path), kind=KIND)
+        return query_of(name, self._fs.cat_file(self._place(name)))
 
     def keep(self, name: str, purpose: str, text: str, values: Mapping[str, Any], columns: tuple[str, ...]) -> Query:
         """Keep a text under a name, in place of one of the same name; what is filled in becomes its defaults.
@@ -62,14 +60,22 @@ class OwnQueries:
             QueryError: The name does not fit, or is that of a query that ships.
             StoreError: It cannot be written (no room, no rights).
         """
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(NAME, name):
             raise QueryError(
                 f"{name!r} cannot name a query; expected small letters, digits and _ after a letter, such as "
                 "texas_features. Choose another name."
             )
         if name in read_queries("explore"):
             raise QueryError(f"{name} is the name of a query that ships. Choose another name.")
-        content = query_file(name, purpose, text, values, columns).encode()
+        self.write(name, query_file(name, purpose, text, values, columns).encode())
+        return self.read(name)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a file there, whole or not at all, in place of one of the same name.
+
+        Raises:
+            StoreError: It cannot be written (no room, no rights).
+        """
         part = f"{self._path}/{name}.{uuid.uuid4().hex}.part"
         try:
             self._fs.makedirs(self._path, exist_ok=True)
@@ -80,7 +86,6 @@ class OwnQueries:
                 f"query {name} cannot be kept in {self.root}: {error.strerror or error}; expected room and the right "
                 "to write there. Make room, or name another folder with THROUGHLINE_LIBRARY."
             ) from error
-        return self.read(name)
 
     def remove(self, name: str) -> None:
         """Delete a kept query, if it is there."""
@@ -89,6 +94,14 @@ class OwnQueries:
 
     def _place(self, name: str) -> str:
         return f"{self._path}/{name}.cypher"
+
+
+def query_of(name: str, content: bytes) -> Query:
+    """The query of a file with this content. Raises GraphFormatError where its header lacks something."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.cypher"
+        path.write_bytes(content)
+        return replace(read_query(path), kind=KIND)
 
 
 def find_query(name: str, library: Library) -> Query:

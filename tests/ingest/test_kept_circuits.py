@@ -16,8 +16,10 @@ from ingest.archive import backup, restore
 from ingest.circuit_runs import run_again, run_pattern, run_set
 from ingest.keep import rebuild, remove_graph, verify
 from ingest.kept_circuits import KeptCircuits, circuit_row, keep_circuit, kept_circuits, named_circuit, remove_circuit
+from ingest.labels import Label, LabelStore
 from ingest.library import Library
 from ingest.load import keep_graph
+from ingest.own_queries import OwnQueries
 from ingest.queries import query_named
 from ingest.store import GraphStore
 from tests.app.graphs import capital_graph
@@ -88,6 +90,23 @@ def test_the_kept_circuits_of_a_feature_are_those_whose_strongest_paths_visit_it
         visits = {each.kept_id: sum(node_id in row["path"] for row in each.prompts) for each in (both, kept)}
         assert {row["kept_id"]: row["prompts"] for row in rows} == {each: n for each, n in visits.items() if n}
         assert all(row["found"] == 1 for row in rows)
+
+
+def test_kept_queries_and_notes_come_back_with_an_archive_and_none_is_lost(store, library, tmp_path):
+    own, notes = OwnQueries(library), LabelStore(library)
+    first = own.keep("texas", "First?", "RETURN 1 AS x", {}, ("x",))
+    notes.add("tiny/hand", [Label(1, 4, "before", "note", "Ann", "", "2026-01-01")])
+    backup(library, tmp_path / "all.zip")
+    own.remove("texas")
+    notes.add("tiny/hand", [Label(1, 4, "after", "note", "Bob", "", "2026-01-02")])
+    list(restore(tmp_path / "all.zip", store, library))
+    assert own.all() == {"texas": first}
+    second = own.keep("texas", "Second?", "RETURN 2 AS x", {}, ("x",))
+    list(restore(tmp_path / "all.zip", store, library))
+    assert own.all() == {"texas": second}
+    list(restore(tmp_path / "all.zip", store, library, replace=True))
+    assert own.all() == {"texas": first}
+    assert [each.label for each in notes.of("tiny/hand") if each.kind == "note"] == ["before", "after"]
 
 
 def test_the_record_is_a_file_of_its_own(library, kept, tmp_path):
