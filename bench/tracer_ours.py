@@ -2,14 +2,15 @@
 
     python -m bench.tracer_ours MODEL DICTIONARY SETTINGS      SETTINGS: JSON with token_ids, max_feature_nodes, repeat
 
-Prints one line of JSON. The bound is the arithmetic of the method's matrix products, counted by `count_products`, at
-the rate of single-precision products of those shapes, measured between the runs.
+Prints one line of JSON. The bound is the arithmetic of rows pulled to the bottom, counted by `count_pulled`, at
+the rate of single-precision products of those shapes, measured between the runs; `count_products` counts what is done.
 """
 
 import json
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import torch
 
 import tracer
 from tracer.config import TraceConfig
+from tracer.effects import FOLDED_POSITIONS, middle_of
 from tracer.estimate import estimate, sizes_of
 from tracer.provenance import peak_memory_mb
 from tracer.replacement import LocalReplacement
@@ -25,10 +27,40 @@ from tracer.rows import trace_rows
 from tracer.targets import ask, find
 
 ROWS = 256  # of the products whose rate is measured: the batch size
+KINDS = ("output", "value", "pattern", "meet", "middle")
 
 
-def count_products(local: LocalReplacement, selected_A: np.ndarray, n_outputs: int) -> dict[str, float]:
-    """Floating point operations of the method, by kind of product (a multiplication with its addition is two).
+@dataclass(frozen=True)
+class Hops:
+    """What blocks cost, by kind of product: vectors that enter one by one and go through attention again and again.
+
+    A vector's first hop is of rank one in position, and what the next block first makes of it is known by head.
+    """
+
+    width: int
+    n_heads: int
+    d_head: int
+    n_first: int
+    """Columns of what a block first makes of a vector: of outputs when pulled down, of values when carried up."""
+    n_last: int
+    """Columns of what is turned back into vectors: of values, or of outputs."""
+
+    def __call__(self, n: int, n_hops: int, n_reach: int) -> tuple[float, float, float]:
+        """Operations (first product, last product, patterns) of so many vectors that reach so many positions."""
+        if n_hops < 1:
+            return 0.0, 0.0, 0.0
+        first = 2 * self.width * self.n_first * (max(n_hops - 2, 0) * n_reach + 1)
+        last = 2 * self.width * (self.n_last * (n_hops - 1) * n_reach + self.n_heads * self.d_head)
+        pattern = 2 * n_reach * self.n_heads * self.width
+        pattern += (n_hops - 1) * self.n_heads * self.d_head * n_reach * (n_reach + 1)
+        if n_hops > 1:  # by head, what the next block makes of it
+            first += 2 * self.n_heads * self.d_head * self.n_first + 2 * self.width * self.n_first
+            pattern += 2 * n_reach * self.n_heads * self.n_first
+        return n * first, n * last, n * pattern
+
+
+def count_pulled(local: LocalReplacement, selected_A: np.ndarray, n_outputs: int) -> dict[str, float]:
+    """Floating point operations where each row is pulled to the bottom, by kind of product: the bound to compare with.
 
     A row enters at its own layer and position; its first hop through attention is of rank one in position; nothing is
     computed after its position. It meets each source that writes below it at a position not after its own.
@@ -54,19 +86,62 @@ def count_products(local: LocalReplacement, selected_A: np.ndarray, n_outputs: i
     return count
 
 
-def measure_rates(local: LocalReplacement) -> dict[str, float]:
-    """Operations a second of each kind of product, as one large batch would do it, one thread."""
+def count_products(local: LocalReplacement, selected_A: np.ndarray, n_outputs: int) -> dict[str, float]:
+    """Floating point operations that are done now, by kind of product (a multiplication with its addition is two).
+
+    Fewer than `count_pulled` counts: what a block makes of first hops is known by head, tokens are carried through the
+    first block, and where many features are traced rows and sources meet in the middle (see `effects.middle_of`).
+    """
+    layer, n_layers, n_pos = local.frozen.layers[0], local.n_layers, local.n_pos
+    n_heads, d_model, d_head = layer.output_HDE.shape
+    n_values, n_outs = len(layer.value_GED) * d_head, n_heads * d_head
+    pulled, carried = (Hops(d_model, n_heads, d_head, *order) for order in ((n_outs, n_values), (n_values, n_outs)))
+    middle = middle_of(local, len(selected_A))
+    folded = n_pos <= FOLDED_POSITIONS  # without a middle, tokens are carried through the first block
+    features, written_LP, entering_LP = local.features, np.ones((n_layers, n_pos)), np.ones((n_layers + 1, n_pos))
+    position_A, layer_A = features.position_A.numpy(), features.layer_A.numpy()
+    for below, writes in enumerate(local.writes):
+        written_LP[below] += np.bincount(position_A[writes.row_W.numpy()], minlength=n_pos)
+        entering_LP[below + 1] += np.bincount(position_A[layer_A == below], minlength=n_pos)
+    reached_LP, entered_LP = written_LP.cumsum(1), entering_LP.cumsum(1)  # errors and, on entering, tokens are the ones
+    count: dict[str, float] = dict.fromkeys(KINDS, 0.0)
+
+    rows = Counter(zip(layer_A[selected_A].tolist(), position_A[selected_A].tolist(), strict=True))
+    rows[n_layers, n_pos - 1] += n_outputs
+    for (at, position), n in rows.items():
+        if at < middle:  # met by what is carried up
+            count["meet"] += n * 2 * d_model * entered_LP[: at + 1, position].sum()
+            continue
+        n_reach, bottom = position + 1, middle or int(folded)
+        output, value, pattern = pulled(n, min(at, n_layers - 1) - bottom + 1, n_reach)
+        met = reached_LP[middle:at, position].sum()
+        if not middle:
+            met += n_reach * (n_reach + 1) / 2 if folded else n_reach
+        else:
+            n_between = n_reach - np.arange(n_reach)  # positions that source and target have in common
+            count["middle"] += n * 2 * d_model * (entering_LP[: middle + 1, :n_reach].sum(0) * n_between).sum()
+        for kind, operations in zip(KINDS, (output, value, pattern, n * 2 * d_model * met), strict=False):
+            count[kind] += operations
+    for enters, position in np.ndindex(middle, n_pos):
+        value, output, pattern = carried(int(entering_LP[enters, position]), middle - enters, n_pos - position)
+        for kind, operations in zip(KINDS, (output, value, pattern), strict=False):
+            count[kind] += operations
+    return count
+
+
+def product_shapes(local: LocalReplacement) -> dict[str, tuple[int, int, int]]:
+    """Rows, inner size and columns of each kind of product, as one large batch would do it."""
     layer, n_pos = local.frozen.layers[0], local.n_pos
     n_heads, d_model, d_head = layer.output_HDE.shape
     n_kv = len(layer.value_GED)
     met = max(1, round(sum(len(w.row_W) for w in local.writes) / local.n_layers / n_pos)) + 1
-    shapes = {
+    return {
         "output": (ROWS * n_pos, d_model, n_heads * d_head),
         "value": (ROWS * n_pos, n_kv * d_head, d_model),
         "pattern": (n_pos, n_heads // n_kv * n_pos, ROWS * d_head),
         "meet": (ROWS, d_model, met),
+        "middle": (ROWS, d_model * -(-n_pos // 2), ROWS),
     }
-    return {name: _rate(*shape) for name, shape in shapes.items()}
 
 
 def _rate(rows: int, inner: int, columns: int) -> float:
@@ -100,30 +175,33 @@ def main() -> None:
     needed = estimate(sizes_of(model.adapter, model.transcoders, len(settings["token_ids"]), config))
     token_P = torch.tensor(settings["token_ids"])
     rows_s, graph_s, parts = [], [], []
-    rates: dict[str, float] = {}
+    peak_mb, rates = 0.0, {name: 0.0 for name in KINDS}
+    count, pulled = dict[str, float](), dict[str, float]()
     for _ in range(settings["repeat"]):
         times = [time.process_time()]
         local = model.linearise(token_P, config.keep_first_position)
         times.append(time.process_time())
         outputs = find(ask(config, model.adapter, model.transcoders, token_P), model.adapter, local, config)
-        traced = trace_rows(local, outputs, config, None)
+        _, selected_A = trace_rows(local, outputs, config, None)
         times.append(time.process_time())
         rows_s.append(times[2] - times[0])
         parts.append(np.diff(times))
-        selected_A = traced[1]
+        n_active, shapes = len(local.features), product_shapes(local)
+        count = count or count_products(local, selected_A, len(outputs))
+        pulled = pulled or count_pulled(local, selected_A, len(outputs))
+        del local, outputs  # the next trace has a local model of its own
         if settings.get("graph", True):
-            del traced
             began = time.process_time()
             tracer.attribute(settings["token_ids"], model, config)
             graph_s.append(time.process_time() - began)
-        peak_mb = peak_memory_mb()
-        for name, rate in measure_rates(local).items() if settings.get("bound", True) else ():
-            rates[name] = max(rates.get(name, 0.0), rate)
-    count = count_products(local, selected_A, len(outputs))
+        peak_mb = peak_mb or peak_memory_mb() or 0.0  # before products are timed: that takes memory too
+        for name, shape in shapes.items() if settings.get("bound", True) else ():
+            rates[name] = max(rates[name], _rate(*shape))
     bound = {
         "gflop": {name: value / 1e9 for name, value in count.items()},
         "gflop_per_s": {name: rate / 1e9 for name, rate in rates.items()},
-        "bound_s": sum(count[name] / rate for name, rate in rates.items()),
+        "bound_s": sum(pulled[name] / rate for name, rate in rates.items() if rate and name in pulled),
+        "done_s": sum(count[name] / rate for name, rate in rates.items() if rate),
     }
     print(
         json.dumps(
@@ -134,7 +212,7 @@ def main() -> None:
                 "linearise_s": min(p[0] for p in parts),
                 "graph_s": min(graph_s, default=None),
                 "n_features": len(selected_A),
-                "n_active": len(local.features),
+                "n_active": n_active,
                 "peak_mb": peak_mb,
                 "libraries_mb": imported_mb,
                 "loaded_mb": loaded_mb,
