@@ -9,6 +9,7 @@ from tracer.graph import AttributionGraph
 
 MOST_LINKS = 500_000  # a browser reads and draws so many within half a second
 ENOUGH = 0.95  # of the input of a node at hand
+TINY = 1e-12
 
 
 def part_to_show(graph: AttributionGraph, node_ids: Sequence[str] = ()) -> AttributionGraph:
@@ -28,7 +29,8 @@ def part_to_show(graph: AttributionGraph, node_ids: Sequence[str] = ()) -> Attri
 def thinned(graph: AttributionGraph, most: int = MOST_LINKS) -> AttributionGraph:
     """The graph, where it has more links than this, with the strongest into each node that make `ENOUGH` of its input.
 
-    So every node keeps what explains it. Shares are still those of all inputs.
+    Where these are still too many, they make a smaller part, the same for all nodes; each keeps its strongest link.
+    Shares are still those of all inputs.
     """
     edges, n = graph.edges, len(graph.nodes)
     if len(edges) <= most:
@@ -38,7 +40,9 @@ def thinned(graph: AttributionGraph, most: int = MOST_LINKS) -> AttributionGraph
     before = np.cumsum(share) - share
     stronger = before - before[np.searchsorted(target, np.arange(n))[target]]  # those of the same target alone
     total_N = np.bincount(target, weights=share, minlength=n)
-    return replace(graph, edges=edges.take(np.sort(order[stronger < ENOUGH * total_N[target]])))
+    part = stronger / np.maximum(total_N[target], TINY)
+    enough = max(TINY, min(ENOUGH, np.partition(part, most)[most]))
+    return replace(graph, edges=edges.take(np.sort(order[part < enough])))
 
 
 def dropped_nodes(graph: AttributionGraph, node_ids: Sequence[str]) -> list[str]:

@@ -82,7 +82,7 @@ def test_all_links_shows_what_pruning_dropped_and_a_click_brings_the_node(page: 
 def test_a_very_large_graph_says_what_was_left_out_and_lists_all_links_of_the_selection(page: Page):
     graph = capital_graph()
     whole = part_to_show(graph, graph.nodes["node_id"].tolist())
-    packed = pack_graph(thinned(whole, most=3), graph.graph_id, len(whole.edges))
+    packed = pack_graph(thinned(whole, most=14), graph.graph_id, len(whole.edges))
     page.route("**/throughline/graph/*", lambda route: route.fulfill(status=200, body=packed))
     open_graph(page, "g=dallas-demo&sel=2_5_3")
     expect(page.locator(".status")).to_contain_text("showing 14 of 15 links, full lists on selection")
@@ -221,6 +221,20 @@ def test_marked_boxes_are_grouped_renamed_kept_as_a_supernode_by_hand_and_taken_
     expect(page.get_by_text(re.compile("Taken away: the"))).to_be_visible(timeout=30_000)
     open_graph(page, "g=dallas-demo&pins=0_7_2,1_4_3,4_21_3")
     expect(boxes(page)).to_have_count(3)
+
+
+def test_the_strongest_way_through_a_circuit_is_looked_for_in_all_prompts(page: Page):
+    open_graph(page, f"g=dallas-demo&pins={','.join(PATH)}")
+    pattern = "Dallas -> 0/7 -> 1/4 -> 2/5 -> Austin"
+    link = page.get_by_role("link", name="All prompts ↗")
+    expect(link).to_have_attribute("title", f"Look for its strongest way in all prompts: {pattern}")
+    link.click()
+    expect(page.get_by_text("1 of 2 graphs")).to_be_visible(timeout=30_000)
+    open_graph(page, f"g=dallas-demo&pins={','.join(PATH)}&groups=by label:0_7_2,1_4_3")
+    expect(link).to_have_attribute("title", re.compile("Dallas -> cities of Texas -> 2/5 -> Austin"))
+    open_graph(page, "g=dallas-demo&pins=1_4_3,4_21_3")
+    expect(page.locator(".circuit .box")).to_have_count(2)
+    expect(link).to_have_count(0)
 
 
 def test_boxes_of_groups_are_linked_as_the_paper_merges_weights(page: Page):

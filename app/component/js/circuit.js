@@ -6,6 +6,7 @@ import { FEATURE, KIND_NAMES, OUTPUT } from "./graph.js";
 import { groupsOf, joined, madeOf, renamed, toKeep } from "./groups.js";
 import { questionCard } from "./keeping.js";
 import { linkLine } from "./links.js";
+import { patternOf } from "./pattern.js";
 import { suggest } from "./suggest.js";
 import { clamp, percent, plural, signed, signedPercent } from "./text.js";
 import { arrange, coverage, linksOf, unitsOf } from "./units.js";
@@ -74,7 +75,7 @@ export class CircuitPane {
 
   #head() {
     const { view } = this, { graph, pinned } = view, covered = coverage(graph, pinned);
-    const grouped = this.units.some((unit) => unit.group);
+    const grouped = this.units.some((unit) => unit.group), pattern = patternOf(graph, this.units, this.links);
     const button = (text, title, run) => el("button.btn", { title, onclick: run }, text);
     return el("div.heading", {}, el("b", {}, "Circuit"),
       el("span.soft", { title: "Mean part of the input of the pinned features and outputs that comes from pinned nodes" },
@@ -87,7 +88,8 @@ export class CircuitPane {
       this.#output() == null ? null : button("Suggest", "Replace the pins by the nodes that carry most influence", () => this.#suggest()),
       button("Tidy", "Put the boxes back into rows", () => { this.moved.clear(); this.show(); }),
       view.keep && (grouped || this.changes.gone.length) ? button("Save…", "Keep the groups as supernodes of this graph", () => { this.asking = !this.asking; this.show(); }) : null,
-      button("Clear", "Unpin everything", () => view.setPins([])));
+      button("Clear", "Unpin everything", () => view.setPins([])),
+      pattern && el("a.btn", { href: `/circuits?${new URLSearchParams({ p: pattern })}`, title: `Look for its strongest way in all prompts: ${pattern}` }, "All prompts ↗"));
   }
 
   #box(unit) {
