@@ -210,7 +210,8 @@ def on_circuits(world: World) -> list[Row]:
         for step in zip(circuit["path_graph_ids"], circuit["path_node_ids"], strict=True)
     }
     table = world.features
-    passed = table[[step in steps for step in table[["graph_id", "node_id"]].itertuples(index=False, name=None)]]
+    passes = [step in steps for step in table[["graph_id", "node_id"]].itertuples(index=False, name=None)]
+    passed = table[np.array(passes, bool)]
     return [*records(passed[PLACE].drop_duplicates()[:3]), {"source_set": "set", "layer": 99, "index": 0}]
 
 
@@ -577,7 +578,7 @@ ORACLES = {
         supernodes, lambda world: [{"graph_id": key} for key in ("", *list(world.about)[:1])], ("graph_id", "name"),
         by("slug", "graph_id", "name"),
     ),
-    "kept_circuits": Oracle(kept_circuits, once, ("kept_id",)),
+    "kept_circuits": Oracle(kept_circuits, once, ("kept_id",), lambda row: [-ord(letter) for letter in row["made_at"]]),
     "feature_circuits": Oracle(feature_circuits, on_circuits, ("kept_id",), by("-prompts", "name", "kept_id")),
     "kept_circuit_graphs": Oracle(
         kept_circuit_graphs, lambda world: [{"kept_id": key} for key in ("x", *(c["kept_id"] for c in world.circuits))],
