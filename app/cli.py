@@ -188,9 +188,10 @@ def export(graph: str, *, out: Path, format: ExportFormat | None = None, whole: 
 
     Args:
         graph: A traced graph's folder, a graph file that `ingest` reads, or the graph_id of one in the library.
-        out: The file to write, for csv and parquet the folder; one that is there is replaced.
-        format: json (circuit-tracer, Neuronpedia), npz (arrays), graphml, csv (nodes and edges), parquet (a saved
-            graph); by the ending of --out if not given.
+        out: The file to write, for csv, parquet and anthropic the folder; one that is there is replaced.
+        format: json (circuit-tracer, Neuronpedia), anthropic (the folder that Anthropic's front end opens; other
+            graphs in it stay), npz (arrays), graphml, csv (nodes and edges), parquet (a saved graph); by the ending of
+            --out if not given.
         whole: All nodes and direct effects instead of the pruned graph; npz and parquet always have all.
     """
     from ingest.library import default_library

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from tracer.errors import SettingError
 
-ExportFormat = Literal["json", "npz", "graphml", "csv", "parquet"]
+ExportFormat = Literal["json", "anthropic", "npz", "graphml", "csv", "parquet"]
 ENDINGS: dict[str, ExportFormat] = {".json": "json", ".json.gz": "json", ".npz": "npz", ".graphml": "graphml"}
 
 

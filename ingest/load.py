@@ -19,6 +19,7 @@ from ingest.labels import Label, LabelStore
 from ingest.library import MARKS, Library
 from ingest.readers import read_graph_file
 from ingest.sources import GRAPH_ENDINGS, Source, members
+from ingest.static_folder import graph_files
 from ingest.store import GraphStore
 from tracer.errors import CircuitError, GraphFormatError, StoreUnreachableError
 from tracer.graph import FILES, METADATA_FILE, AttributionGraph, read_metadata
@@ -160,6 +161,8 @@ def graph_places(path: Path) -> list[Place]:
     """The saved graphs and graph files at or below a path, in order of name; the path itself where it is a file."""
     if not path.is_dir():
         return _unpacked(path)
+    if (listed := graph_files(path)) is not None:
+        return [*listed]  # beside them lie features and the like
     inside = sorted(path.iterdir())
     is_graph = (path / METADATA_FILE).exists()
     files = [entry for entry in inside if entry.is_file() and entry.name.lower().endswith(FILE_ENDINGS)]

@@ -7,6 +7,7 @@ one safe answer, that answer is taken and counted in `metadata.provenance["repai
 """
 
 import dataclasses
+import json
 import math
 import re
 from collections import Counter
@@ -45,11 +46,12 @@ ERROR_ID = re.compile(r"(\d{1,9})_(-1|\d{1,18})_(\d{1,9})", re.ASCII)
 CRM_FEATURE_ID = re.compile(r"(\d{1,9})_(?:lor|cro)_(\d{1,18})_(\d{1,9})", re.ASCII)
 CRM_ERROR_ID = re.compile(r"(\d{1,9})_error_(?:attn_|mlp_)?(\d{1,9})", re.ASCII)
 CRM_BIAS_ID = re.compile(r"(\d{1,9})_bias_\w{1,40}_(\d{1,9})", re.ASCII)
+OWN_BIAS = re.compile(r"_bias_(?:attn|mlp)_n(\d{1,9})_", re.ASCII)  # as our own export numbers them
 CRM_TEXT = re.compile(r"\s*F\d+\s*", re.ASCII)  # the number of a feature where its label would stand
 TOKEN_ID = re.compile(r"(?:E|-1)_(\d{1,18})_(\d{1,9})", re.ASCII)
 BIAS_ID = re.compile(r"B_(\d{1,18})_(-1|\d{1,9})", re.ASCII)
 MODEL_FAMILY = re.compile("gemma|llam+a|qwen|gpt|pythia|mistral|haiku|claude|olmo|phi(?![a-z])", re.IGNORECASE)
-OUTPUT_TEXT = re.compile(r'\s*(?:output|logit):?\s*"(.*)"\s*\(p=([\d.eE+-]+)\)\s*', re.DOTALL | re.IGNORECASE)
+OUTPUT_TEXT = re.compile(r'\s*(?:output|logit):?\s*"(.*)"\s*\(p=([\d.eE+?-]+)\)\s*', re.DOTALL | re.IGNORECASE)
 TOKEN_TEXT = re.compile(r'\s*emb:?\s*"(.*)"\s*', re.DOTALL | re.IGNORECASE)
 ANTHROPIC_JS_ID = re.compile(r"\w+_-\d+")  # Anthropic's front end counts positions from the end
 
@@ -130,10 +132,12 @@ class _NodeEntries:
         self.entries.append(entry)
 
 
+DETAILS = ("qk_tracing_results", "lorsa_pattern")  # of attention features, kept as the file has them
 NODE_FIELDS = (
     "node_id", "feature_type", "layer", "ctx_idx", "clerp", "ppClerp", "token_prob", "activation", "influence",
-    "jsNodeId", "label_note",
+    "jsNodeId", "label_note", *DETAILS,
 )  # fmt: skip
+LAYERS_NOTE = "each layer of the model counts twice: 2l is its attention, 2l + 1 its MLP"
 
 
 class _Node(NamedTuple):
@@ -165,21 +169,21 @@ def _graph(file: Document, stem: str, provenance: dict[str, Any]) -> Attribution
     source, target, weight = _links(file, nodes)
     marks = _marks(file, nodes, ids)
     provenance |= marks | {"taken": [_taken(provenance, about, marks)]}
-    provenance |= {"about": {key: about[key] for key in ABOUT if key in about}}
+    provenance |= {"about": _without_nan({key: about[key] for key in ABOUT if key in about})}
     provenance |= {"influence": _influence_note(file), "pruning": _pruning(about)}
     provenance |= {"shares": "of what pruning left" if provenance["pruning"] else "of what the file holds"}
     if _has_attention(file):
-        provenance |= {"layers": "each layer of the model counts twice: 2l is its attention, 2l + 1 its MLP"}
+        provenance |= {"layers": LAYERS_NOTE} | _details(file, nodes, ids)
     _check_promise(file, about)
     prompt = file.text(about.get("prompt"), "`metadata.prompt`")
     if not prompt:
         file.repairs["prompt_from_tokens"] += 1
-    ours = _object(about.get("throughline"))  # what our own export adds
+    ours = _ours(file)
     metadata = GraphMetadata(
-        slug=file.text(about.get("slug"), "`metadata.slug`") or stem,
+        slug=file.text(ours.get("slug"), "`slug`") or file.text(about.get("slug"), "`metadata.slug`") or stem,
         prompt=prompt or "".join(tokens),
         tokens=tuple(tokens),
-        model=about["scan"].strip(),
+        model=file.text(ours.get("model"), "`model`") or about["scan"].strip(),
         source_set=file.text(ours.get("source_set"), "`source_set`") or _source_set(about),
         n_layers=n_layers,
         origin=origin,
@@ -320,10 +324,12 @@ def _nodes(file: Document, note: str) -> tuple[list[_Node], int]:
         raise file.refused("no nodes", "at least one", "Trace the prompt again with a higher threshold.")
     nodes = [_node(file, entry, note) for entry in entries]
     if _has_attention(file):
-        nodes = [_halved(node, entry) for node, entry in zip(nodes, entries, strict=True)]
+        nodes = _numbered([_halved(node, entry) for node, entry in zip(nodes, entries, strict=True)])
     top = max((node.layer for node in nodes if node.kind is not NodeKind.LOGIT), default=-1) + 1
     # circuit-tracer puts outputs at n_layers + 1, Anthropic at n_layers: whichever is above all features.
+    given = _ours(file).get("n_layers")  # what pruning left may not show the last layers
     n_layers = max([top, 0, *(node.layer - 1 for node in nodes if node.kind is NodeKind.LOGIT)])
+    n_layers = given if type(given) is int and given > n_layers else n_layers
     if n_layers > MAX_LAYERS:
         raise file.refused(f"{n_layers} layers", f"at most {MAX_LAYERS}", "Write the file again.")
     nodes = [node._replace(layer=n_layers) if node.kind is NodeKind.LOGIT else node for node in nodes]
@@ -332,7 +338,28 @@ def _nodes(file: Document, note: str) -> tuple[list[_Node], int]:
 
 def _has_attention(file: Document) -> bool:
     """Whether features of attention are among the nodes; they and those of the MLP then have layers of their own."""
-    return any(_type(entry) in ATTENTION for entry in _entries(file))
+    return "layers" in _ours(file) or any(_type(entry) in ATTENTION for entry in _entries(file))
+
+
+def _ours(file: Document) -> dict[str, Any]:
+    """What our own export adds."""
+    return _object(_object(file.root.get("metadata")).get("throughline"))
+
+
+def _details(file: Document, nodes: list[_Node], ids: list[str]) -> dict[str, Any]:
+    """What CRM tells of attention features and no other program does, by our node ids."""
+    ours = {node.file_id: node_id for node, node_id in zip(nodes, ids, strict=True)}
+    details: dict[str, Any] = {}
+    for entry in _entries(file):
+        if told := {name: entry[name] for name in DETAILS if entry.get(name)}:
+            details.setdefault(ours[entry["node_id"]], told)
+    found = {"node_details": details, "qk_only_nodes": _object(file.root.get("qk_only_nodes"))}
+    return {name: _without_nan(some) for name, some in found.items() if some}
+
+
+def _without_nan(value: Any) -> Any:
+    """The same JSON value with null for NaN and infinities, which are no JSON."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
 def _halved(node: _Node, entry: dict[str, Any]) -> _Node:
@@ -341,6 +368,18 @@ def _halved(node: _Node, entry: dict[str, Any]) -> _Node:
         return node._replace(layer=2 * node.layer - 1 if node.kind is NodeKind.LOGIT else node.layer)
     bias = node.kind is NodeKind.BIAS and re.search("lorsa|attn", node.file_id)
     return node._replace(layer=2 * node.layer + (0 if bias or _type(entry) in ATTENTION else 1))
+
+
+def _numbered(nodes: list[_Node]) -> list[_Node]:
+    """The nodes with a number for each bias of a layer, which has a name and a position in CRM."""
+    number: dict[str, int] = {}
+    used: Counter[int] = Counter()
+    biases = [node for node in nodes if node.kind is NodeKind.BIAS]
+    for layer, file_id in sorted({(node.layer, node.file_id) for node in biases}):
+        ours = OWN_BIAS.search(file_id)
+        number[file_id] = int(ours[1]) if ours else used[layer]
+        used[layer] += 1
+    return [node._replace(index=number[node.file_id]) if node.kind is NodeKind.BIAS else node for node in nodes]
 
 
 def _type(entry: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from ingest.static_folder import GRAPHS, LISTING
 from tracer.errors import GraphFormatError
 from tracer.graph import FILES
 
@@ -159,6 +160,8 @@ def members(path: Path) -> list[Source]:
     names = {info.filename for info in infos}
     saved = {folder for folder in map(_folder, names) if all(_inside(folder, name) in names for name in FILES)}
     files = {name for name in names if name.lower().endswith(GRAPH_ENDINGS) and _folder(name) not in saved}
+    for root in (name.removesuffix(LISTING) for name in names if name == LISTING or name.endswith(f"/{LISTING}")):
+        files -= {name for name in files if name.startswith(root) and not name.startswith(f"{root}{GRAPHS}/")}
     found = [Source(path, name) for name in files if not name.rpartition("/")[2].startswith("._")]
     return sorted([*found, *(Source(path, folder, saved=True) for folder in saved)], key=lambda source: source.member)
 

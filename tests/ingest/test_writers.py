@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import networkx
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from ingest.export_formats import format_of
+from ingest.load import graph_places
 from ingest.readers import read_graph_file
 from ingest.writers import write_graph, write_json
 from tests.ingest.made_graphs import make_graph
@@ -93,6 +95,32 @@ def real_graphs() -> Iterator[Path]:
         if folder.name not in REFUSED:
             yield from sorted(folder.rglob("*.json"), key=lambda path: path.stat().st_size)[:1]
     yield from sorted((GRAPHS / "raw").glob("peppinob-ol/*5aafe0c2.json"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    graph=graphs(), slug=WORDS, source_set=st.one_of(WORDS.filter(str.strip), st.sampled_from(["../x", "m/../../y"]))
+)
+def test_a_static_folder_out_and_in_again_is_the_same_graph(graph, slug, source_set, tmp_path_factory):
+    about = replace(graph.metadata, slug=slug or "s", source_set=source_set)
+    graph = AttributionGraph(graph.nodes, graph.edges, about)
+    outer = tmp_path_factory.mktemp("static")
+    write_graph(graph, outer / "folder", "anthropic")
+    (path,) = graph_places(outer / "folder")
+    assert isinstance(path, Path)
+    assert_same(read_graph_file(path), graph)
+    assert [each.name for each in outer.iterdir()] == ["folder"]
+    nodes = json.loads(path.read_text())["nodes"]
+    assert len({node["jsNodeId"] for node in nodes}) == len(nodes)
+
+
+@needs_real_graphs
+@pytest.mark.parametrize("path", real_graphs(), ids=lambda path: path.stem[:40])
+def test_a_published_graph_in_a_static_folder_and_in_again_is_the_same(path, tmp_path):
+    graph = read_graph_file(path)
+    write_graph(graph, tmp_path, "anthropic")
+    (again,) = graph_places(tmp_path)
+    assert_same(read_graph_file(again), graph)  # type: ignore[arg-type]
 
 
 @needs_real_graphs
@@ -194,13 +222,13 @@ def test_parquet_is_a_saved_graph(tmp_path):
 def test_writing_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "g.json"
     path.write_text("before")
-    monkeypatch.setattr("ingest.writers._json_nodes", full_disk)
+    monkeypatch.setattr("ingest.graph_json._json_nodes", full_disk)
     with pytest.raises(OSError, match="No space"):
         write_json(make_graph(1), path)
     assert path.read_text() == "before" and [each.name for each in tmp_path.iterdir()] == ["g.json"]
 
 
-def full_disk(graph):
+def full_disk(*_):
     raise OSError(28, "No space left on device")
     yield
 
