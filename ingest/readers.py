@@ -3,7 +3,8 @@
 Read are the JSON files (also gzipped) of circuit-tracer, of Neuronpedia and of Anthropic's static front end. What a
 file says is taken from where it cannot be wrong: kinds from `feature_type`, layer and index of a feature from its id
 (three numberings are in use for `feature`), the model from `scan`. Where a file contradicts itself in a way that has
-one safe answer, that answer is taken and counted in `metadata.provenance["repairs"]`; anything else is refused.
+one safe answer, that answer is taken and counted in `metadata.provenance["repairs"]` by a name of `ingest.repairs`;
+anything else is refused.
 """
 
 import dataclasses
@@ -55,32 +56,6 @@ OUTPUT_TEXT = re.compile(r'\s*(?:output|logit):?\s*"(.*)"\s*\(p=([\d.eE+?-]+)\)\
 TOKEN_TEXT = re.compile(r'\s*emb:?\s*"(.*)"\s*', re.DOTALL | re.IGNORECASE)
 ANTHROPIC_JS_ID = re.compile(r"\w+_-\d+")  # Anthropic's front end counts positions from the end
 
-REPAIRS = {
-    "edges_for_links": "the list of links is named `edges`",
-    "link_ends_as_objects": "the end of a link is an object with an id instead of the id",
-    "numbers_as_text": "a number is written as text",
-    "renamed_errors": "an error node had the id of a feature and got the id `layer_-1_position`",
-    "duplicate_nodes": "a node is given twice, alike; the first is kept",
-    "conflicting_nodes": "a node is given twice, with different values; the first is kept",
-    "layers_unlike_ids": "the layer of a feature is not that of its id; the id counts",
-    "positions_unlike_ids": "the position of a node is not that of its id; the id counts",
-    "dangling_links": "a link to or from a node that is not there, left out",
-    "self_links": "a link from a node to itself, left out",
-    "backward_links": "a link that does not go to a higher layer, left out",
-    "zero_links": "a link of weight zero, left out",
-    "duplicate_links": "a link is given twice with one weight; the first is kept",
-    "conflicting_links": "a link is given twice with different weights; the first is kept",
-    "ambiguous_links": "a link from an id of two nodes, both of which it could come from, left out",
-    "prompt_from_tokens": "no prompt; put together from the tokens",
-    "tokens_from_nodes": "no list of tokens; put together from the token nodes",
-    "unknown_pins": "a pinned node that is not there, left out",
-    "unknown_members": "a supernode's member that is not there, left out",
-    "unreadable_marks": "pins or supernodes in a form that is not known, left out",
-    "other_model_promised": "the file's name speaks of another model than it holds; what it holds counts",
-    "tokens_by_number": "the file has no texts of tokens; each is named by its number in the vocabulary",
-    "half_characters": "a text holds half of a surrogate pair; replaced by a question mark",
-}
-
 
 def read_graph_file(place: str | Path | Source, strict: bool = False) -> AttributionGraph:
     """The graph in a JSON file of circuit-tracer, Neuronpedia, CRM or Anthropic's front end, or in a `.pt` file.
@@ -92,7 +67,7 @@ def read_graph_file(place: str | Path | Source, strict: bool = False) -> Attribu
     Returns:
         A graph with `complete=False`: these files are pruned, so shares and influence are computed on what the file
         holds. Node ids are those of the file where they are unique. `metadata.provenance` has the file's name, hash,
-        settings, pins, supernodes, and under `repairs` how often each of `REPAIRS` was needed.
+        settings, pins, supernodes, and under `repairs` how often each of `ingest.repairs` was needed.
 
     Raises:
         GraphFormatError: The file cannot be read or understood; says the file, what was seen, what was expected.

@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from ingest.load import graph_places, read_graph
-from ingest.readers import REPAIRS
+from ingest.repairs import REPAIRS
 from ingest.sources import Source
 from ingest.writers import write_graph
 from tests.ingest.made_graphs import make_graph

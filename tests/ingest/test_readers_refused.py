@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.readers import REPAIRS, read_graph_file
+from ingest.readers import read_graph_file
+from ingest.repairs import REPAIRS
 from tests.ingest.graph_documents import (
     Json,
     anthropic,
