@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import tracer
@@ -21,6 +21,7 @@ from tracer.ledger import Constant, ledger_of
 from tracer.schema import BiasIndex, NodeKind
 
 LIMIT = 1e-5
+SMALL = 0.1  # a value much smaller than the products of weights and inputs it is the sum of has their rounding
 KINDS = {
     "plt": Dictionary(),
     "plt-relu-skip": Dictionary(threshold=False, skip=True),
@@ -38,6 +39,7 @@ def model(request, tmp_path_factory):
     )
 
 
+@example(tokens=[40, 1], first=True, target="logit")  # with gemma3 a feature of 0.03 that is off by 9e-7
 @settings(max_examples=4, deadline=None)
 @given(
     tokens=st.lists(st.integers(1, N_VOCAB - 1), min_size=1, max_size=9),  # 0 pads: its embedding is zero
@@ -50,15 +52,18 @@ def test_every_row_sums_to_the_value_of_its_node(model, tokens, first, target):
     edges, n = graph.edges, len(graph.nodes)
     sum_N = np.bincount(edges.target, edges.effect.astype(float), minlength=n)
     size_N = np.bincount(edges.target, np.abs(edges.effect.astype(float)), minlength=n)
+    scale_N = size_N + SMALL
     features, outputs = graph.slice_of(NodeKind.FEATURE), graph.slice_of(NodeKind.LOGIT)
     off = np.abs(graph.nodes["activation"].to_numpy(float) - sum_N)[features]
-    assert (off <= LIMIT * size_N[features]).all()
+    assert (off <= LIMIT * scale_N[features]).all()
     if target == "logit":
         raw_V = uncapped(model, model.adapter.observe(torch.tensor(tokens)).logits_PV[-1].double())
         value_K = (raw_V - raw_V.mean())[graph.nodes["index"].tolist()[outputs]].numpy()
-        assert (np.abs(value_K - sum_N[outputs]) <= 3 * LIMIT * size_N[outputs]).all()  # the soft cap's inverse rounds
+        assert (np.abs(value_K - sum_N[outputs]) <= 3 * LIMIT * scale_N[outputs]).all()  # the soft cap's inverse rounds
     remainder_N = graph.nodes["remainder"].to_numpy()
-    assert (np.abs(remainder_N[size_N > 0]) <= LIMIT).all() and np.isnan(remainder_N[size_N == 0]).all()
+    assert (np.abs(remainder_N * size_N)[size_N > 0] <= (LIMIT * scale_N)[size_N > 0]).all() and np.isnan(
+        remainder_N[size_N == 0]
+    ).all()
 
 
 def uncapped(model, logits_V):
