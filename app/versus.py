@@ -1,5 +1,6 @@
 """What is put side by side on the Compare page, as an address holds it; pure."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -66,7 +67,7 @@ def read_versus(given: Mapping[str, list[str]], rows: Sequence[Mapping[str, Any]
     a, b, likes = known("a"), known("b"), (text("a_like").strip(), text("b_like").strip())
     groups = text("groups") == "1" or len(a) > 1 or len(b) > 1 or any(likes)
     if not groups:
-        a = a or (rows[0]["graph_id"],)
+        a = a or (_first_with_partner(rows),)
         b = b or (_partner(a[0], rows),)
     by = text("by") if text("by") in get_args(By) else "feature"
     view = text("view") if text("view") in VIEWS else VIEWS[0]
@@ -127,6 +128,12 @@ def with_value(prompts: PromptSet, column: str, value: str, rows: Sequence[Mappi
 
 def _value(row: PromptRow, column: str) -> str:
     return {"group": row.group, "template": row.template}.get(column) or row.roles.get(column, "")
+
+
+def _first_with_partner(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The first graph that can be compared with another, feature by feature; the first of all where none can."""
+    sets = Counter(row["source_set"] for row in rows)
+    return next((row["graph_id"] for row in rows if sets[row["source_set"]] > 1), rows[0]["graph_id"])
 
 
 def _partner(graph_id: str, rows: Sequence[Mapping[str, Any]]) -> str:

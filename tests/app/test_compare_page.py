@@ -45,6 +45,8 @@ def test_without_an_address_two_graphs_of_one_dictionary_are_chosen():
     versus = read_versus({}, ROWS)
     assert (versus.a, versus.b, versus.by) == (("a1",), ("b2",), "feature")
     assert read_versus({}, ROWS[:1]).b == ("a1",)
+    alone = ROWS[0] | {"graph_id": "z9", "slug": "alone", "source_set": "another"}
+    assert read_versus({}, [alone, *ROWS]).a == ("a1",)
     assert read_versus({"a": ["gone"], "b": ["slug-c3"], "by": ["magic"], "view": ["x"]}, ROWS).b == ("c3",)
 
 
