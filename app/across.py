@@ -10,7 +10,8 @@ from cyclopts.validators import Number
 from rich.console import Console
 from rich.text import Text
 
-from app.terminal import INTERRUPTED, Format, ProgressCallback, notes, print_json, print_rows, progress_bar
+from app import INTERRUPTED
+from app.terminal import Format, ProgressCallback, notes, print_json, print_rows, progress_bar
 
 if TYPE_CHECKING:
     from circuits.promptset import Found, Member, PromptSet, Summary

@@ -12,11 +12,11 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 from cyclopts.validators import Number
 
-from app import across, keep_commands
+from app import INTERRUPTED, across, keep_commands
 from app.circuit_commands import keep
 from app.label_commands import labels
 from app.supernode_commands import supernodes
-from app.terminal import INTERRUPTED, Format, log_on_stderr, notes, print_json_lines, print_rows, progress_bar
+from app.terminal import Format, log_on_stderr, notes, print_json_lines, print_rows, progress_bar
 from circuits.config import LIMIT, SearchConfig
 from ingest.export_formats import ExportFormat, format_of
 from tracer.config import PEER_SETTINGS, Dtype, TraceConfig

@@ -19,7 +19,6 @@ from rich.text import Text
 Format = Literal["table", "json", "csv"]
 ProgressCallback = Callable[[int, int, str], None]  # done, total, what
 
-INTERRUPTED = 130  # exit code, as shells have it for Ctrl-C
 PROGRESS_AS_JSON = "THROUGHLINE_PROGRESS_AS_JSON"  # set by a program that shows our progress itself
 SHORT_COLUMNS = {"name", "status", "uri", "running", "pid"}
 

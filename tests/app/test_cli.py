@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import sys
 
 import pytest
 
+import app.__main__
 import app.trace
 from app.cli import main
 from app.roles import read_roles
@@ -134,6 +136,21 @@ def test_token_ids_are_traced_as_they_are(tmp_path, capsys):
         main([*TRACE, "--token-ids", "2,17,5", "--out", str(tmp_path / "g")])
     assert left.value.code == 0, capsys.readouterr().err
     assert read_metadata(str(tmp_path / "g"))["provenance"]["token_ids"] == [2, 17, 5]
+
+
+def test_an_interrupt_while_the_commands_are_loaded_is_one_line(monkeypatch, capsys):
+    class Interrupts:
+        """A finder of modules, at which the user presses Ctrl-C."""
+
+        def find_spec(self, name, path=None, target=None):
+            if name == "app.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "app.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupts(), *sys.meta_path])
+    with pytest.raises(SystemExit) as left:
+        app.__main__.main()
+    assert left.value.code == 130 and capsys.readouterr().err == "Interrupted before anything was begun.\n"
 
 
 def test_a_file_in_the_place_of_a_folder_is_named_and_stays(tmp_path, capsys):
