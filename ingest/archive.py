@@ -13,13 +13,14 @@ from typing import IO, Any, Literal
 import fsspec
 
 from circuits.kept import Kept, read_kept
-from ingest import kept_circuits, labels, own_queries
+from ingest import kept_circuits, labels, own_queries, views
 from ingest.kept_circuits import KeptCircuits, keep_circuit
 from ingest.library import Library
 from ingest.load import keep_graph, read_saved, relabel
 from ingest.own_queries import OwnQueries
 from ingest.sources import Source
 from ingest.store import GraphStore
+from ingest.views import ViewStore
 from ingest.writing import Progress
 from tracer.errors import GraphFormatError, naming
 from tracer.graph import FILES
@@ -28,12 +29,12 @@ FORMAT, VERSION = "throughline-library", 2
 READ_VERSIONS = (1, VERSION)  # the first had graphs alone
 MANIFEST = "manifest.json"
 CHUNK = 1 << 20  # bytes
-OTHER_FOLDERS = {labels.FOLDER, kept_circuits.FOLDER, own_queries.FOLDER}  # beside those of graphs
+OTHER_FOLDERS = {labels.FOLDER, kept_circuits.FOLDER, own_queries.FOLDER, views.FOLDER}  # beside those of graphs
 MANIFEST_LIMIT = 64 << 20  # bytes; 300 a file
 _MEMBER = re.compile(
     rf"[0-9a-f]{{16}}/(?:{'|'.join(map(re.escape, FILES))})"
     rf"|{labels.FOLDER}/[\w~%-]+\.jsonl|{kept_circuits.FOLDER}/[0-9a-f]{{16}}\.json"
-    rf"|{own_queries.FOLDER}/{own_queries.NAME}\.cypher",
+    rf"|{own_queries.FOLDER}/{own_queries.NAME}\.cypher|{views.FOLDER}/{views.VIEW_ID.pattern}\.json",
     re.ASCII,
 )
 
@@ -49,7 +50,9 @@ class Restored:
 
 
 def backup(library: Library, path: Path, progress: Progress | None = None) -> int:
-    """Write every graph, label and kept circuit of the library into an archive; returns how many graphs.
+    """Write everything in the library into an archive: graphs, labels, kept circuits, queries and views.
+
+    Returns how many graphs.
 
     What is at `path` is replaced once the new archive is complete.
 
@@ -122,6 +125,9 @@ def restore(
             if circuit.kept_id not in there:
                 keep_circuit(circuit, store, library)
         _restore_queries(archive, names, library, replace)
+        for name in names:
+            if name.startswith(f"{views.FOLDER}/"):
+                ViewStore(library).add(json.loads(archive.read(name)))
     if progress:
         progress(len(ids), len(ids), "restored")
 
@@ -158,6 +164,9 @@ def _other_files(library: Library) -> Iterator[tuple[str, str]]:
         yield kept_circuits.FOLDER, f"{kept_id}.json"
     for name in OwnQueries(library).names():
         yield own_queries.FOLDER, f"{name}.cypher"
+    for view_id in ViewStore(library).ids():
+        ViewStore(library).get(view_id)
+        yield views.FOLDER, f"{view_id}.json"
 
 
 def _other_contents(archive: zipfile.ZipFile, names: list[str]) -> tuple[dict[str, list[labels.Label]], list[Kept]]:
@@ -208,7 +217,9 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, dict[str, Any]]
         raise _damaged(path, "it has other files than its manifest says")
     strange = [name for name in files if not _MEMBER.fullmatch(name)]
     if strange:
-        raise _damaged(path, f"{strange[0]!r} is no file of a saved graph, of labels, or of a kept circuit or query")
+        raise _damaged(
+            path, f"{strange[0]!r} is no file of a saved graph, of labels, or of a kept circuit, query or view"
+        )
     folders = [name.partition("/")[0] for name in files]
     in_graphs = [folder for folder in folders if folder not in OTHER_FOLDERS]
     if len(in_graphs) != len(set(in_graphs)) * len(FILES):

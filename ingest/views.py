@@ -42,6 +42,12 @@ class ViewStore:
             ) from error
         return view_id
 
+    def ids(self) -> list[str]:
+        """The kept views."""
+        places = self._fs.ls(self._path, detail=False) if self._fs.isdir(self._path) else []
+        names = [str(place).rpartition("/")[2].removesuffix(".json") for place in places]
+        return sorted(name for name in names if VIEW_ID.fullmatch(name))
+
     def get(self, view_id: str) -> dict[str, str]:
         """A kept view.
 

@@ -16,6 +16,7 @@ from ingest.load import ingest_paths, keep_graph, relabel
 from ingest.rows import graph_rows
 from ingest.server import LocalServer
 from ingest.store import GraphStore, open_store
+from ingest.views import ViewStore
 from tests.ingest.made_graphs import make_graph
 from tests.ingest.test_labels import labelled, shown
 from tests.ingest.test_store import check_aggregates, stored_flows
@@ -190,6 +191,14 @@ def test_an_archive_brings_everything_back(store, library, graphs, tmp_path):
     assert [each.status for each in restore(tmp_path / "all.zip", store, library)] == ["ingested"] * 3
     assert stored_flows(store) == flows and list(verify(store, library)) == []
     assert [each.status for each in restore(tmp_path / "all.zip", store, library)] == ["unchanged"] * 3
+
+
+def test_long_views_come_back_with_an_archive(store, library, tmp_path):
+    view_id = ViewStore(library).add(view := {"g": "made-20", "pins": "0_1_2"})
+    backup(library, tmp_path / "all.zip")
+    other = Library(tmp_path / "other")
+    list(restore(tmp_path / "all.zip", store, other))
+    assert ViewStore(other).ids() == [view_id] and ViewStore(other).get(view_id) == view
 
 
 def test_labels_come_back_with_an_archive_are_shown_and_take_none_away(store, library, graphs, tmp_path):
