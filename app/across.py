@@ -1,7 +1,8 @@
 """The commands that look across prompts: `compare`, `mine`, and `circuits --set`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,7 +16,10 @@ from app.terminal import Format, ProgressCallback, notes, print_json, print_rows
 
 if TYPE_CHECKING:
     from circuits.promptset import Found, Member, PromptSet, Summary
+    from tracer.graph import AttributionGraph
 
+MOST_OTHERS = 8  # that two prompts are put beside, unless others are chosen
+NO_OTHERS = "none"
 By = Literal["feature", "label", "position", "position-from-end", "supernode"]
 
 FOUND_COLUMNS = ["found", "flow", "failed", "reason", "template", "prompt", "graph_id"]
@@ -40,15 +44,15 @@ def compare(
             these, or a set of prompts as for `mine`, such as "capitals.csv[language=fr]" for some of its rows.
         b: Likewise.
         by: What makes nodes of different graphs the same; graphs of different dictionaries need label.
-        among: Other graphs; says how alike two graphs are beside how alike others are.
+        among: Other graphs; says how alike two graphs are beside how alike others are. If not given, some
+            of the library with the same dictionary, as on the page; `none` for none.
         limit: Most nodes, links and circuits to show.
         format: How it is printed; csv prints the links.
     """
     from circuits.compare import compare as side_by_side
 
     sides = [_graphs(name) for name in (a, b)]
-    others = [graph for name in among or [] for graph in _graphs(name)]
-    found = side_by_side(*sides, by=by, among=others)
+    found = side_by_side(*sides, by=by, among=_others(sides, among))
     if format == "json":
         return print_json(found.as_row(limit))
     row = found.as_row(limit)
@@ -61,6 +65,21 @@ def compare(
         counts = ", ".join(f"{count} {place}" for place, count in row["counts"][name].items())
         console.print(Text(f"\n{name}: {counts}", "bold"))
         print_rows(["where", "a", "b", *columns], row[name], "table")
+
+
+def _others(sides: "Sequence[Sequence[AttributionGraph]]", among: Sequence[str] | None) -> "list[AttributionGraph]":
+    """What two prompts are put beside; groups have a null of their own."""
+    from ingest.library import default_library
+
+    if among is not None:
+        return [graph for name in among if name != NO_OTHERS for graph in _graphs(name)]
+    if any(len(side) > 1 for side in sides):
+        return []
+    library, used = default_library(), {graph.graph_id for side in sides for graph in side}
+    sets = {graph.metadata.source_set for side in sides for graph in side}
+    unused = (graph_id for graph_id in library.ids() if graph_id not in used)
+    like = (graph_id for graph_id in unused if library.outline(graph_id).metadata.source_set in sets)
+    return [library.load(graph_id) for graph_id in islice(like, MOST_OTHERS)]
 
 
 def mine(

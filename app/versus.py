@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from app.across import MOST_OTHERS, NO_OTHERS
 from app.graphlist import prompt_text
 from circuits.aligned import By
 from circuits.promptset import PromptRow, PromptSet
 
 VIEWS = ("difference", "links", "circuits", "heat", "side")
 ORDERS = ("alike", "layer")  # of the columns of the heat map
-MOST_OTHERS = 8  # of the null and the heat map, unless others are chosen
-NO_OTHERS = "none"
 
 
 @dataclass(frozen=True)

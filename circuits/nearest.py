@@ -82,6 +82,13 @@ def nearest(choice: Choice, there: dict[str, dict[str, None]]) -> list[Nearest]:
             by_key[text.casefold()].append(text)
     alike = difflib.get_close_matches(asked.casefold(), by_key, N_NEAREST, LEAST_ALIKE)
     texts = [max(by_key[key], key=lambda text: len(there[text])) for key in alike]
+    ratio = difflib.SequenceMatcher(b=asked.casefold())  # of things equally alike, the one of more graphs goes first
+
+    def rank(text: str) -> tuple[float, int]:
+        ratio.set_seq1(text.casefold())
+        return -ratio.ratio(), -len(there[text])
+
+    texts.sort(key=rank)
     return [Nearest(text, tuple(there[text])) for text in texts]
 
 

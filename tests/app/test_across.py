@@ -97,10 +97,17 @@ def test_mining_reads_a_set_and_names_what_a_circuit_goes_with(table, capsys):
     assert run(capsys, "mine", "--set", f"{table}[side=south]", "--format", "csv").out.startswith("size,support")
 
 
+def test_two_prompts_are_put_beside_others_of_their_dictionary_as_on_the_page(graphs, table, capsys):
+    told = printed(capsys, "compare", graphs[0].graph_id, graphs[1].graph_id)
+    assert told["similarity"] == compare(graphs[:1], graphs[1:2], among=graphs[2:]).as_row()["similarity"]
+    assert told["similarity"]["nodes"]["n"] > 0
+
+
 def test_groups_are_compared_whether_named_by_graph_folder_or_set(graphs, table, tmp_path, capsys):
     for graph in graphs:
         graph.save(str(tmp_path / "all" / graph.metadata.slug))
-    one, two = printed(capsys, "compare", graphs[0].graph_id, graphs[1].metadata.slug), compare(graphs[:1], graphs[1:2])
+    words = ("compare", graphs[0].graph_id, graphs[1].metadata.slug, "--among", "none")
+    one, two = printed(capsys, *words), compare(graphs[:1], graphs[1:2])
     assert one["counts"] == two.counts()
     told = printed(capsys, "compare", f"{table}[side=south]", f"{table}[side=west]", "--by", "label")
     assert told["counts"] == compare([graphs[0], graphs[2]], [graphs[1]], "label").counts()

@@ -43,5 +43,14 @@ def test_waypoints_that_are_there_but_not_in_this_order_are_told_apart():
     assert "no path visits them in this order in one graph" in why_nothing(parse_pattern("Texas -> Ohio"), GRAPHS)
 
 
+def test_of_things_equally_alike_the_one_of_more_graphs_is_named_first():
+    nodes = [(FEATURE, 1, "Texas"), (FEATURE, 2, "texts"), (TOKEN, -1, " Dallas"), (LOGIT, 4, " Austin")]
+    one = make_graph(nodes, {(2, 0): 1.0, (0, 1): 1.0, (1, 3): 1.0})
+    two = make_graph([nodes[0], *nodes[2:]], {(1, 0): 1.0, (0, 2): 1.0})
+    two = replace(two, metadata=replace(two.metadata, slug="other"))
+    said = why_nothing(parse_pattern("Dallas -> Texsa -> Austin"), [one, two])
+    assert said.index("Texas") < said.index("texts")
+
+
 def test_without_graphs_the_answer_is_to_get_some():
     assert why_nothing(parse_pattern("a -> b"), []) == "There are no graphs to search. Trace or ingest some."
