@@ -95,9 +95,13 @@ def show_graph(row: dict[str, Any]) -> None:
     """The component, and the address of the page kept in step with it both ways."""
     steer = steering(row)
     view, order = link_graph(steer["url"], steer["view"], steer["nonce"])
-    if told := st.session_state.pop("kept_from_graph", ""):
+    state = st.session_state
+    if told := state.get("kept_from_graph"):
         st.toast(told, icon=":material/check:")
+        del state.kept_from_graph  # only now: what the view tells next may end this run at any call of Streamlit
     if order and order["g"] == row["graph_id"]:
+        state.order_from_graph = order
+    if order := state.get("order_from_graph"):
         keep(order, row)
     if not view or view["g"] != row["graph_id"] or view["nonce"] != steer["nonce"]:
         return  # told by a view that is no longer shown
@@ -110,12 +114,14 @@ def keep(order: dict[str, Any], row: dict[str, Any]) -> None:
     """Keep what the person wants kept, and show the graph as it is then."""
     try:
         with st.spinner("Keeping…", show_time=True):
-            told = keep_order(order, cached.graph(row["graph_id"], version_of(row)), cached.store(), default_library())
+            graph = cached.graph(order["g"], version_of(row))
+            st.session_state.kept_from_graph = escaped(keep_order(order, graph, cached.store(), default_library()))
+            del st.session_state.order_from_graph
     except CircuitError as error:
+        del st.session_state.order_from_graph
         st.toast(escaped(str(error)), icon=":material/error:", duration="infinite")
         return
     cached.forget_labels()
-    st.session_state.kept_from_graph = escaped(told)
     st.rerun()
 
 
