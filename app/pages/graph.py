@@ -28,6 +28,7 @@ def main() -> None:
     st.set_page_config(page_title=f"{prompt_text(row['prompt'])} · Throughline")
     if said := missing_view():
         st.warning(escaped(said), icon=":material/link_off:")
+    st.session_state.address_unread = True
     show_graph(row)
 
 
@@ -50,13 +51,18 @@ def choose_graph(rows: list[dict[str, Any]]) -> dict[str, Any]:
     offered = [each for each, row in by_id.items() if state.get("chosen_model") in (None, row["model"])]
     by_prompt.selectbox(
         "Prompt", offered, key="chosen_graph", format_func=lambda graph_id: caption(by_id[graph_id]),
-        label_visibility="collapsed", persist_state="session",
+        label_visibility="collapsed", persist_state="session", on_change=leave_address,
     )  # fmt: skip
     chosen = state.chosen_graph
     if chosen != named:
         st.query_params.from_dict({"g": chosen})
     state.graph_in_address = st.query_params["g"]
     return by_id[chosen]
+
+
+def leave_address() -> None:
+    """What was chosen just now counts, and not the address, which may still be that of the choice before."""
+    st.session_state.graph_in_address = st.query_params.get("g")
 
 
 def choose_model(rows: list[dict[str, Any]], place: Any) -> None:
@@ -68,6 +74,7 @@ def choose_model(rows: list[dict[str, Any]], place: Any) -> None:
     def take_its_first() -> None:
         if state.chosen_model not in (None, models.get(state.chosen_graph)):
             state.chosen_graph = next(graph_id for graph_id, model in models.items() if model == state.chosen_model)
+        leave_address()
 
     place.selectbox(
         "Model", sorted(set(models.values())), None, key="chosen_model", placeholder="All models",
@@ -93,21 +100,21 @@ def show_facts(row: dict[str, Any]) -> None:
 @st.fragment
 def show_graph(row: dict[str, Any]) -> None:
     """The component, and the address of the page kept in step with it both ways."""
-    steer = steering(row)
+    steer, state = steering(row), st.session_state
     view, order = link_graph(steer["url"], steer["view"], steer["nonce"])
-    state = st.session_state
+    if order and order["g"] == row["graph_id"]:
+        state.order_from_graph = order  # outlives this run, which the choice of another graph would end
     if told := state.get("kept_from_graph"):
         st.toast(told, icon=":material/check:")
-        del state.kept_from_graph  # only now: what the view tells next may end this run at any call of Streamlit
-    if order and order["g"] == row["graph_id"]:
-        state.order_from_graph = order
+        del state.kept_from_graph
+    current = view and view["g"] == row["graph_id"] and view["nonce"] == steer["nonce"]  # or of one no longer shown
+    if current:
+        state.mirrored_view = view
+        write_view(st.query_params.get("g", row["graph_id"]), view)
     if order := state.get("order_from_graph"):
         keep(order, row)
-    if not view or view["g"] != row["graph_id"] or view["nonce"] != steer["nonce"]:
-        return  # told by a view that is no longer shown
-    write_view(st.query_params.get("g", row["graph_id"]), view)
-    st.session_state.mirrored_view = read_view()
-    bring_dropped(steer, view["pins"])
+    if current:
+        bring_dropped(steer, view["pins"])
 
 
 def keep(order: dict[str, Any], row: dict[str, Any]) -> None:
@@ -128,17 +135,21 @@ def keep(order: dict[str, Any], row: dict[str, Any]) -> None:
 def steering(row: dict[str, Any]) -> dict[str, Any]:
     """What the browser should show: a new `nonce` where the address changed and not by the component itself.
 
-    A new `url` alone is the same graph, of which more is sent or something was written anew; the view stays.
+    A new `url` alone is the same graph, of which more is sent or something was written anew; the view stays. The
+    address counts once for each run of the whole page: what the component tells may come with the address before last.
     """
     wanted, state = read_view(), st.session_state
     steer: dict[str, Any] = state.get("steering") or {"address": ("", ""), "nonce": 0}
     address, pins = (row["graph_id"], version_of(row)), wanted["pins"]
-    moved = steer["address"][0] != row["graph_id"] or not same_place(wanted, state.mirrored_view)
+    moved = steer["address"][0] != row["graph_id"] or (
+        state.address_unread and not same_place(wanted, state.mirrored_view)
+    )
     if moved or steer["address"] != address:
         url = graph_address(*address, pins if cached.pruned_away(*address, pins) else [])
         view, nonce = (wanted, steer["nonce"] + 1) if moved else (steer["view"], steer["nonce"])
         steer = {"address": address, "url": url, "view": view, "nonce": nonce, "pins": pins}
         state.steering, state.mirrored_view = steer, wanted
+    state.address_unread = False
     return steer
 
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from playwright.sync_api import Download, Locator, Page, expect
+from playwright.sync_api import Download, Locator, Page, WebSocketRoute, expect
 
 from app.part import part_to_show, thinned
 from app.wire import pack_graph
@@ -167,6 +167,29 @@ def test_back_in_the_browser_brings_the_view_back(page: Page):
     expect(page).to_have_url(re.compile("sel=0_7_2"))
     page.go_back()
     expect(page.locator(".rail .title")).to_have_text("Texas")
+
+
+def test_a_view_that_is_ahead_of_its_address_is_not_set_back(page: Page):
+    held: list[tuple[WebSocketRoute, str | bytes]] | None = None
+
+    def pass_on(browser_side: WebSocketRoute) -> None:
+        server_side = browser_side.connect_to_server()
+        server_side.on_message(lambda m: browser_side.send(m) if held is None else held.append((browser_side, m)))
+
+    page.route_web_socket("**/_stcore/stream", pass_on)
+    open_graph(page)
+    held = []  # the server's answers are late
+    for node_id, title in (("1_4_3", "Texas"), ("0_7_2", "cities of Texas")):
+        page.mouse.click(*place_of(page, node_id))
+        expect(page.locator(".rail .title")).to_have_text(title)
+        page.wait_for_timeout(2_000)
+    assert held
+    for side, message in held:
+        side.send(message)
+    held = None
+    expect(page).to_have_url(re.compile("sel=0_7_2"))
+    page.wait_for_timeout(1_000)
+    assert seen(page, "state.sel") == "0_7_2"
 
 
 def test_undo_takes_back_a_pin(page: Page):
