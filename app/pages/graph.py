@@ -107,13 +107,14 @@ def show_graph(row: dict[str, Any]) -> None:
     if told := state.get("kept_from_graph"):
         st.toast(told, icon=":material/check:")
         del state.kept_from_graph
-    current = view and view["g"] == row["graph_id"] and view["nonce"] == steer["nonce"]  # or of one no longer shown
-    if current:
+    if view and (view["g"], view["nonce"]) != (row["graph_id"], steer["nonce"]):
+        view = None  # told by a view that is no longer shown
+    if view:
         state.mirrored_view = view
         write_view(st.query_params.get("g", row["graph_id"]), view)
     if order := state.get("order_from_graph"):
         keep(order, row)
-    if current:
+    if view:
         bring_dropped(steer, view["pins"])
 
 

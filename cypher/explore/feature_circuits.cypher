@@ -10,8 +10,8 @@
 //          found        integer  prompts that have the circuit
 //          note         string   what somebody thought of it
 // access:  read
-MATCH (feature:Feature {source_set: $source_set, layer: $layer, index: $index})
-MATCH (feature)<-[:INSTANCE_OF]-(:ActiveFeature)<-[tie:PASSES]-(circuit:Circuit)
+MATCH (feature:Feature {source_set: $source_set, layer: $layer, index: $index})<-[:INSTANCE_OF]-(:ActiveFeature)<-[tie:PASSES]-(circuit:Circuit)
+USING INDEX SEEK feature:Feature(source_set, layer, index)
 WITH circuit, count(DISTINCT tie.row) AS prompts
 RETURN circuit.kept_id AS kept_id, circuit.name AS name, circuit.pattern AS pattern, prompts AS prompts,
        circuit.n_found AS found, circuit.note AS note

@@ -8,7 +8,7 @@
 //          label       string   what the feature is thought to mean, or empty
 //          graphs      integer  in how many graphs it occurs
 // access:  read
-MATCH (feature:Feature {layer: $layer, index: $index})
+MATCH (feature:Feature {layer: $layer, index: $index}) USING INDEX SEEK feature:Feature(layer, index)
 RETURN feature.source_set AS source_set, feature.layer AS layer, feature.index AS index, feature.label AS label,
        feature.graphs AS graphs
 ORDER BY graphs DESC, source_set

@@ -10,7 +10,7 @@
 //          failed    string        the waypoint that failed, or empty
 //          path      list<string>  node_ids of the strongest path that are stored, in order
 // access:  read
-MATCH (circuit:Circuit {kept_id: $kept_id})
+MATCH (circuit:Circuit {kept_id: $kept_id}) USING INDEX SEEK circuit:Circuit(kept_id)
 UNWIND range(0, size(circuit.graph_ids) - 1) AS at
 OPTIONAL MATCH (graph:Graph {graph_id: circuit.graph_ids[at], ready: true})
 OPTIONAL MATCH (circuit)-[tie:PASSES {row: at}]->(node:Node)

@@ -14,8 +14,8 @@ VALUES = {"string": "x", "integer": 3, "float": 0.1, "list<string>": ["a", "b", 
 ABOUT_ALL = {"graphs": {("NodeByLabelScan", "graph:Graph")}}  # its purpose: which graphs are in the store
 SEEKS = ("NodeIndexContainsScan", "NodeIndexEndsWithScan")  # of a text index, which knows the pieces of texts
 HELD = {  # what stands before a COLLECT, whose plan is not part of the plan of the query
-    "circuits_through": "MATCH (n:Node {graph_id: 'x', node_id: 'y'}) WITH collect([n, 1.0, []]) AS paths, "
-    "[collect(n), collect(n)] AS groups, 0 AS place",
+    "circuits_through": "MATCH (n:Node {graph_id: 'x', node_id: 'y'}) USING INDEX SEEK n:Node(graph_id, node_id) "
+    "WITH collect([n, 1.0, []]) AS paths, [collect(n), collect(n)] AS groups, 0 AS place",
     "shared_features": "WITH ['a', 'b'] AS graph_ids",
     "three_node_motifs": "WITH $min_graphs AS least",
 }
