@@ -183,7 +183,15 @@ def show(graph: str, *, n: Annotated[int, Parameter(validator=Number(gte=1))] = 
 
 
 @cli.command
-def export(graph: str, *, out: Path, format: ExportFormat | None = None, whole: bool = False) -> None:
+def export(
+    graph: str,
+    *,
+    out: Path,
+    format: ExportFormat | None = None,
+    whole: bool = False,
+    pins: str = "",
+    groups: str = "",
+) -> None:
     """Write a graph in the format of another tool; needs no database.
 
     Args:
@@ -193,13 +201,21 @@ def export(graph: str, *, out: Path, format: ExportFormat | None = None, whole: 
             graphs in it stay), npz (arrays), graphml, csv (nodes and edges), parquet (a saved graph); by the ending of
             --out if not given.
         whole: All nodes and direct effects instead of the pruned graph; npz and parquet always have all.
+        pins: Nodes to pin, as the address of the page Graph has them: node_id,node_id. Those that pruning dropped come
+            along.
+        groups: Groups in place of the graph's supernodes, as that address has them: name:node_id,node_id;name:node_id;
+            `none` leaves none.
     """
     from ingest.library import default_library
     from ingest.load import find_graph
-    from ingest.writers import write_graph
+    from ingest.writers import WHOLE, write_graph
 
     chosen = format or format_of(out)
     found = find_graph(graph, default_library())
+    if pins or groups:
+        from app.exporting import marked_as_asked
+
+        found = marked_as_asked(found, pins, groups, whole or chosen in WHOLE)
     write_graph(found, out, chosen, whole)
     _say(f"{out}: {chosen} of graph {found.graph_id} ({found.metadata.slug})")
 

@@ -35,7 +35,7 @@ def exported(
         raise SettingError(
             f"format {format!r} is none that a page offers; expected one of {', '.join(FORMATS)}. Name one."
         )
-    marked = _marked(part_to_show(graph, pins), pins, groups)
+    marked = with_marks(part_to_show(graph, pins), pins, groups)
     chosen = next(each for each in get_args(ExportFormat) if each == format)
     name = graph.metadata.slug or graph.graph_id
     with tempfile.TemporaryDirectory() as folder:
@@ -44,9 +44,36 @@ def exported(
         return (_zipped(path), f"{name}.zip") if format in FOLDERS else (path.read_bytes(), f"{name}.{format}")
 
 
-def _marked(
+def marked_as_asked(graph: AttributionGraph, pins: str, groups: str, whole: bool) -> AttributionGraph:
+    """The part of a graph to write, with pins and groups given as the address of the page Graph has them.
+
+    Args:
+        whole: It is not only the pruned graph that is written.
+
+    Raises:
+        SettingError: A node is not in the graph, or a group has no name.
+    """
+    from app.viewlink import NO_GROUPS, parse_view  # slow to import
+
+    view, known = parse_view({"pins": pins, "groups": groups}), set(graph.nodes["node_id"])
+    nameless = [text for text in groups.split(";") if text and ":" not in text and groups != NO_GROUPS]
+    if nameless:
+        raise SettingError(
+            f"group {nameless[0]!r} has no name; expected name:node_id,node_id and ; between groups, or {NO_GROUPS}. "
+            "Copy it from the address of the page Graph."
+        )
+    named = [*view["pins"], *(member for group in view["groups"] or [] for member in group["members"])]
+    if unknown := [node_id for node_id in named if node_id not in known]:
+        raise SettingError(
+            f"node {unknown[0]!r} is not in graph {graph.graph_id}; expected a node_id. `throughline show` lists them."
+        )
+    return with_marks(graph if whole else part_to_show(graph, named), view["pins"], view["groups"])
+
+
+def with_marks(
     graph: AttributionGraph, pins: Sequence[str], groups: Sequence[Mapping[str, Any]] | None
 ) -> AttributionGraph:
+    """The graph with the pins of a view, and its groups in place of supernodes; without pins, or None, its own stay."""
     provenance = dict(graph.metadata.provenance)
     if pins:
         provenance["pins"] = list(pins)

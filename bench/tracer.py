@@ -92,7 +92,7 @@ def best_of_peer(dictionary: str, n_tokens: int, n_features: int, batch_sizes: S
 
 def measure(peer: bool, repeat: int) -> None:
     """Print the table of the four pieces of work."""
-    rows, details = [], []
+    rows, details, spent = [], [], []
     for dictionary, n_tokens, n_features, batch_sizes in WORK:
         ours = run(
             [sys.executable, "-m", "bench.tracer_ours"],
@@ -100,6 +100,7 @@ def measure(peer: bool, repeat: int) -> None:
             token_ids=prompt(n_tokens),
             max_feature_nodes=n_features,
             repeat=repeat,
+            profile=True,
         )
         what = f"{dictionary.upper()}, {n_tokens} tokens, {ours['n_features']:,} of {ours['n_active']:,} features"
         row = [what, f"{ours['rows_s']:.2f} s"]
@@ -113,6 +114,8 @@ def measure(peer: bool, repeat: int) -> None:
         rows.append([*row, f"{ours['peak_mb']:,.0f} MB", f"{ours['peak_mb'] - ours['libraries_mb']:,.0f} MB"])
         rates = ", ".join(f"{name} {rate:.0f}" for name, rate in ours["gflop_per_s"].items())
         seconds = (f"{ours[name]:.2f} s" for name in ("load_s", "cold_s", "linearise_s", "rows_s", "graph_s"))
+        for part, seconds_by_kind in ours["spent_s"].items():
+            spent.append([what, part, *(f"{took_s:.2f} s" for took_s in seconds_by_kind.values())])
         details.append([what, *seconds, f"{sum(ours['gflop'].values()):.0f} GFLOP", rates])
     beside = ["peer's rows", "rows: less CPU", "graph: less CPU", "peer's memory"] if peer else []
     print_table(
@@ -123,6 +126,8 @@ def measure(peer: bool, repeat: int) -> None:
     print_table(
         ["work", "load", "first rows", "linearise", "rows", "graph", "arithmetic", "products, GFLOP/s"], details
     )
+    print("\nWhere the CPU seconds of one trace go, by torch's profiler, which takes a little itself:\n")
+    print_table(["work", "part", "products", "moving numbers", "other operators", "numpy and Python"], spent)
 
 
 def scaling() -> None:

@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -24,9 +25,23 @@ from tracer.estimate import estimate, sizes_of
 from tracer.provenance import peak_memory_mb
 from tracer.replacement import LocalReplacement
 from tracer.rows import trace_rows
-from tracer.targets import ask, find
+from tracer.targets import OutputTargets, ask, find
 
 ROWS = 256  # of the products whose rate is measured: the batch size
+PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "dot", "mv", "addmv")
+MOVES = (
+    "copy_",
+    "cat",
+    "index",
+    "index_select",
+    "index_copy_",
+    "index_put_",
+    "gather",
+    "clone",
+    "sort",
+    "fill_",
+    "zero_",
+)
 KINDS = ("output", "value", "pattern", "meet", "middle")
 
 
@@ -156,6 +171,20 @@ def _rate(rows: int, inner: int, columns: int) -> float:
     return best
 
 
+def where_time_goes(trace: Callable[[], object]) -> dict[str, float]:
+    """CPU seconds of one trace by what was done: products, moving numbers about, other operators of torch, the rest."""
+    began = time.process_time()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        trace()
+        took_s = time.process_time() - began
+    spent = {"products": 0.0, "moving numbers": 0.0, "other operators": 0.0}
+    for event in profiler.key_averages():
+        name = event.key.removeprefix("aten::")
+        kind = "products" if name in PRODUCTS else "moving numbers" if name in MOVES else "other operators"
+        spent[kind] += event.self_cpu_time_total / 1e6
+    return spent | {"numpy and Python": max(0.0, took_s - sum(spent.values()))}
+
+
 def libraries_mb() -> float:
     """Peak memory of this process when torch and the model's classes are imported and nothing is loaded."""
     import_module("transformers.models.gemma2.modeling_gemma2")
@@ -177,12 +206,19 @@ def main() -> None:
     rows_s, graph_s, parts = [], [], []
     peak_mb, rates = 0.0, {name: 0.0 for name in KINDS}
     count, pulled = dict[str, float](), dict[str, float]()
+
+    def linearise() -> LocalReplacement:
+        return model.linearise(token_P, config.keep_first_position)
+
+    def rows(local: LocalReplacement) -> tuple[OutputTargets, np.ndarray]:
+        outputs = find(ask(config, model.adapter, model.transcoders, token_P), model.adapter, local, config)
+        return outputs, trace_rows(local, outputs, config, None)[1]
+
     for _ in range(settings["repeat"]):
         times = [time.process_time()]
-        local = model.linearise(token_P, config.keep_first_position)
+        local = linearise()
         times.append(time.process_time())
-        outputs = find(ask(config, model.adapter, model.transcoders, token_P), model.adapter, local, config)
-        _, selected_A = trace_rows(local, outputs, config, None)
+        outputs, selected_A = rows(local)
         times.append(time.process_time())
         rows_s.append(times[2] - times[0])
         parts.append(np.diff(times))
@@ -197,7 +233,13 @@ def main() -> None:
         peak_mb = peak_mb or peak_memory_mb() or 0.0  # before products are timed: that takes memory too
         for name, shape in shapes.items() if settings.get("bound", True) else ():
             rates[name] = max(rates[name], _rate(*shape))
+    spent = {}
+    if settings.get("profile"):
+        spent["linearise"] = where_time_goes(linearise)
+        local = linearise()
+        spent["rows"] = where_time_goes(lambda: rows(local))
     bound = {
+        "spent_s": spent,
         "gflop": {name: value / 1e9 for name, value in count.items()},
         "gflop_per_s": {name: rate / 1e9 for name, rate in rates.items()},
         "bound_s": sum(pulled[name] / rate for name, rate in rates.items() if rate and name in pulled),

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ingest.export_formats import ExportFormat
-from ingest.graph_json import write_json
+from ingest.graph_json import has_attention, write_json
 from ingest.replacing import replacing
 from ingest.static_folder import write_static
 from tracer.graph import AttributionGraph
@@ -89,6 +89,8 @@ def write_graphml(graph: AttributionGraph, path: Path) -> None:
     import networkx as nx  # slow to import
 
     made = graph.to_networkx()
+    for node_id, part in _parts(graph).items():
+        made.nodes[node_id]["part"] = part
     for values in (made.graph, *(values for _, values in made.nodes(data=True))):
         values.update({name: NOT_IN_XML.sub("�", text) for name, text in values.items() if isinstance(text, str)})
     with replacing(path) as out:
@@ -98,9 +100,19 @@ def write_graphml(graph: AttributionGraph, path: Path) -> None:
 def write_csv(graph: AttributionGraph, path: Path) -> None:
     """Write `nodes.csv` and `edges.csv`, ends of edges by node_id, into this folder."""
     path.mkdir(parents=True, exist_ok=True)
-    for name, table in zip(("nodes", "edges"), graph.to_pandas(), strict=True):
+    nodes, edges = graph.to_pandas()
+    if parts := _parts(graph):
+        nodes["part"] = [parts.get(node_id, "") for node_id in nodes["node_id"]]
+    for name, table in (("nodes", nodes), ("edges", edges)):
         with replacing(path / f"{name}.csv") as out:
             table.to_csv(out, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def _parts(graph: AttributionGraph) -> dict[str, str]:
+    """node_id -> attention or mlp, where each layer of the model counts twice; else nothing."""
+    inside = (graph.nodes["layer"] >= 0) & (graph.nodes["kind"] != NodeKind.LOGIT) if has_attention(graph) else []
+    nodes = graph.nodes.loc[inside, ["node_id", "layer"]].itertuples(index=False)
+    return {node_id: "mlp" if layer % 2 else "attention" for node_id, layer in nodes}
 
 
 # ------------------------------------------------------------------------------------------------------------ arrays

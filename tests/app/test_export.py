@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from app.cli import main
+from circuits.supernodes import supernodes_of
 from ingest.readers import read_graph_file
+from tests.app.graphs import capital_graph
 from tracer.demo import CLT_DIR, MODEL_DIR
 from tracer.graph import AttributionGraph
 
@@ -69,3 +71,18 @@ def test_what_was_traced_comes_out_as_arrays_and_as_json(tmp_path):
     again = read_graph_file(tmp_path / "g.json.gz")
     assert again.graph_id == graph.pruned().graph_id and again.metadata.provenance["repairs"] == {}
     assert again.nodes["label"].tolist() == graph.pruned().nodes["label"].tolist()
+
+
+def test_pins_and_groups_are_given_as_in_the_address_of_the_page(tmp_path, capsys):
+    capital_graph().save(str(tmp_path / "g"))
+    marks = ["--pins", "1_4_3,1_9_2", "--groups", "places:0_7_2,1_4_3;say 100%25:2_5_3,4_21_3"]
+    run("export", tmp_path / "g", "--out", tmp_path / "g.json", *marks)
+    graph = read_graph_file(tmp_path / "g.json")
+    assert graph.metadata.provenance["pins"] == ["1_4_3", "1_9_2"]
+    assert [each.name for each in supernodes_of(graph)] == ["places", "say 100%"]
+    assert len(graph.nodes) == len(capital_graph().pruned().nodes) + 1, "a pinned node comes though pruning dropped it"
+    for marks, said in ((["--pins", "9_9_9"], "'9_9_9' is not in graph"), (["--groups", "places"], "has no name")):
+        with pytest.raises(SystemExit) as left:
+            main(["export", str(tmp_path / "g"), "--out", str(tmp_path / "no.json"), *marks])
+        assert left.value.code == 2 and said in capsys.readouterr().err
+        assert not (tmp_path / "no.json").exists()

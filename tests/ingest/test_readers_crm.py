@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import networkx
+import pandas as pd
 import pytest
 
 from ingest.library import Library
@@ -85,3 +87,14 @@ def test_what_pruning_leaves_of_it_is_the_same_graph_again(read, tmp_path):
     pruned = dataclasses.replace(graph, nodes=graph.nodes.assign(kept=keep)).pruned()
     write_graph(pruned, tmp_path / "out.json", "json")
     assert read_graph_file(tmp_path / "out.json").graph_id == pruned.graph_id
+
+
+def test_tables_and_graphml_say_which_nodes_are_of_attention(read, tmp_path):
+    graph = read(crm())
+    expected = {"2_5_2": "attention", "3_5_2": "mlp", "2_-1_2": "attention", "3_-1_2": "mlp", "B_0_0": "attention"}
+    write_graph(graph, tmp_path / "tables", "csv", whole=True)
+    nodes = pd.read_csv(tmp_path / "tables" / "nodes.csv").set_index("node_id")["part"]
+    assert nodes.dropna().to_dict() == expected and len(nodes) == 7
+    write_graph(graph, tmp_path / "out.graphml", "graphml", whole=True)
+    made = networkx.read_graphml(tmp_path / "out.graphml")
+    assert networkx.get_node_attributes(made, "part") == expected

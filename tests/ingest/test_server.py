@@ -81,6 +81,18 @@ def test_it_listens_on_loopback_alone(server):
     assert listening and listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
 
 
+def test_it_reports_nothing_to_anybody_and_fetches_nothing_for_a_query(server):
+    client = Client(server.ensure())
+    text = "SHOW SETTINGS YIELD name, value WHERE name IN $names RETURN name, value"
+    expected = {
+        "dbms.usage_report.enabled": "false", "client.allow_telemetry": "false", "server.http.enabled": "false",
+        "server.https.enabled": "false", "dbms.security.allow_csv_import_from_file_urls": "false",
+    }  # fmt: skip
+    rows = client.read(text, {"names": list(expected)}).records
+    client.close()
+    assert {row["name"]: row["value"] for row in rows} == expected
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no mode bits and no sessions")
 def test_the_password_is_for_its_owner_alone_and_ctrl_c_does_not_reach_the_server(folder, server):
     assert stat.S_IMODE((folder / "password").stat().st_mode) == 0o600
