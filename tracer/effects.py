@@ -34,7 +34,7 @@ class _Block:
     error: int
     entry_W: Tensor
     """Which of the layer's writes the features' are."""
-    write_DW: Tensor | None = None
+    write_WD: Tensor | None = None
     """What each adds to the residual stream; the error comes last. None: too large to be kept, made at each use."""
 
 
@@ -151,8 +151,8 @@ class DirectEffects:
         if not under_way:
             return
         for position, (grad_BD, block) in enumerate(zip(grad_BPD.unbind(1), self._blocks[layer], strict=False)):
-            write_DW = self._write_DW(layer, position, block.entry_W) if block.write_DW is None else block.write_DW
-            met_BW = grad_BD @ write_DW
+            write_WD = self._written(layer, position, block.entry_W) if block.write_WD is None else block.write_WD
+            met_BW = grad_BD @ write_WD.T
             effect_BS[:under_way, block.first : block.last] += met_BW[:, :-1]
             effect_BS[:under_way, block.error] = met_BW[:, -1]
 
@@ -163,23 +163,33 @@ class DirectEffects:
         position_W = local.features.position_A[writes.row_W][order]
         ends = torch.searchsorted(position_W, torch.arange(local.n_pos + 1, device=position_W.device)).tolist()
         firsts = [*column_W[[start for start in ends[:-1] if start < len(column_W)]].tolist(), 0, *[0] * local.n_pos]
+        write_by_position = self._laid_out(layer, order, position_W) if self._keep_writes else [None] * local.n_pos
         blocks = []
-        for position, (start, end) in enumerate(pairwise(ends)):
+        for position, ((start, end), write_WD) in enumerate(zip(pairwise(ends), write_by_position, strict=True)):
             first = firsts[position] if end > start else 0
-            entry_W, error = order[start:end], self.n_features + layer * local.n_pos + position
-            write_DW = self._write_DW(layer, position, entry_W) if self._keep_writes else None
-            blocks.append(_Block(first, first + end - start, error, entry_W, write_DW))
+            error = self.n_features + layer * local.n_pos + position
+            blocks.append(_Block(first, first + end - start, error, order[start:end], write_WD))
         starts = torch.tensor(ends[:-1], device=column_W.device)[position_W]
         along_W = torch.arange(len(column_W), device=column_W.device) - starts
         assert (column_W - along_W == column_W[starts]).all(), "columns are not neighbours"
         return blocks
 
-    def _write_DW(self, layer: int, position: int, entry_W: Tensor) -> Tensor:
-        """What these features, and the error, add to the residual stream at this layer and position."""
+    def _laid_out(self, layer: int, order: Tensor, position_W: Tensor) -> list[Tensor]:
+        """What the features at each position and the error there add to the residual stream at this layer."""
+        local, n_pos = self.local, self.local.n_pos
+        vector_WD, at_P = local.writes[layer].vectors[order], torch.arange(n_pos, device=position_W.device)
+        count_P = torch.bincount(position_W, minlength=n_pos) + 1
+        place_W = torch.cat([position_W, at_P]).sort(stable=True)  # errors after the features of their position
+        written_WD = torch.cat([vector_WD, local.error_LPD[layer]]).index_select(0, place_W.indices)
+        written_WD = local.frozen.layers[layer].write.pull_at(place_W.values, written_WD)  # diagonal
+        return list(written_WD.split(count_P.tolist()))
+
+    def _written(self, layer: int, position: int, entry_W: Tensor) -> Tensor:
+        """The same at one position."""
         vector_WD = self.local.writes[layer].vectors[entry_W]
         written_WD = torch.cat([vector_WD, self.local.error_LPD[layer, position, None]])
         place_W = torch.full((len(written_WD),), position, device=written_WD.device)
-        return self.local.frozen.layers[layer].write.pull_at(place_W, written_WD).T.contiguous()  # diagonal
+        return self.local.frozen.layers[layer].write.pull_at(place_W, written_WD)
 
 
 def middle_of(local: LocalReplacement, n_targets: int) -> int:

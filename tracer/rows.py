@@ -90,10 +90,9 @@ class FoundEdges:
 
 def _not_zero(effect_BE: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Column and value of what is not zero, row after row, and how many there are of each row."""
-    n_rows, n_columns = effect_BE.shape
-    place = np.flatnonzero(effect_BE != 0)
-    count_B = np.diff(np.searchsorted(place, np.arange(n_rows + 1) * n_columns))
-    return place - np.repeat(np.arange(n_rows) * n_columns, count_B), effect_BE.ravel()[place], count_B
+    there_BE = effect_BE != 0
+    column_BE = np.broadcast_to(np.arange(effect_BE.shape[1], dtype=np.int32), effect_BE.shape)
+    return column_BE[there_BE], effect_BE[there_BE], np.count_nonzero(there_BE, axis=1)
 
 
 def _sums(value: np.ndarray, count_B: np.ndarray) -> np.ndarray:

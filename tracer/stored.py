@@ -6,6 +6,7 @@ Both keep values row after row, so a row is one read at a place that is known on
 """
 
 import json
+import os
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -67,14 +68,16 @@ class StoredTensor:
         """The tensor, or only these rows of it; of the file no more is read, where rows lie row by row."""
         if rows is None:
             return self._whole() if not self.first else self.read(torch.arange(self.shape[0]))
-        once, where = rows.cpu().unique(return_inverse=True)  # a feature may be active at many positions
+        once, where = rows.cpu(), None
+        if not (once.diff() > 0).all():  # a feature may be active at many positions
+            once, where = once.unique(return_inverse=True)
         out = torch.empty(len(once), *self.shape[1:], dtype=self.dtype)
         if self.transposed:
             for at, block in self._blocks(BLOCK_BYTES):
                 out[:, at : at + len(block)] = block[:, once].T
         else:
             self._read_rows(once, out)
-        return out[where]
+        return out if where is None else out[where]
 
     def _whole(self) -> Tensor:
         out = torch.empty(self.shape[::-1] if self.transposed else self.shape, dtype=self.dtype)
@@ -124,12 +127,18 @@ def bytes_of(tensor: Tensor) -> memoryview:
 
 def read_into(file: BinaryIO, start: int, left: memoryview) -> None:
     """Fill memory from this place of a file; everything that is read of weights is read here."""
-    file.seek(start)
     while left:
-        n = file.readinto(left)  # type: ignore[attr-defined]  # files opened without buffering have it
+        n = _read_at(file, start, left)
         if not n:
             raise _unreadable(Path(file.name), "it ends before its tensors do")
-        left = left[n:]
+        start, left = start + n, left[n:]
+
+
+def _read_at(file: BinaryIO, start: int, left: memoryview) -> int:
+    if hasattr(os, "preadv"):  # one call for two
+        return os.preadv(file.fileno(), (left,), start)
+    file.seek(start)
+    return file.readinto(left)  # type: ignore[attr-defined]  # files opened without buffering have it
 
 
 def stored_tensors(path: Path) -> dict[str, StoredTensor]:
