@@ -59,10 +59,7 @@ internal.server.bolt.connection_shutdown_wait_time=500ms
 db.tx_log.rotation.size=32m
 db.tx_log.rotation.retention_policy=2 files
 """
-SERVER_OPTIONS = (
-    "-Xms128m",
-    "-XX:TieredStopAtLevel=1",  # half the processor time of the first minutes; a third more in long runs
-)
+SERVER_OPTIONS = ("-Xms128m",)
 JAVA_OPTIONS = (
     "-Xmx1g",
     "-XX:+UseSerialGC",  # least memory and fewest threads for a heap of this size
