@@ -2,20 +2,18 @@
 
 import json
 import re
-import uuid
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-import fsspec
-
 from circuits.kept import Kept, read_kept
 from circuits.kept_formats import write_kept
 from ingest.library import Library
+from ingest.small_files import SmallFiles
 from ingest.store import GraphStore
-from tracer.errors import GraphFormatError, PatternError, StoreError
+from tracer.errors import GraphFormatError, PatternError
 
-FOLDER = "circuits"  # in the library, so that a team that shares it shares them
+FOLDER = "circuits"  # in the library
 _ID = re.compile("[0-9a-f]{16}")
 
 
@@ -23,26 +21,20 @@ class KeptCircuits:
     """The kept circuits of a library, each in a JSON file named by its kept_id."""
 
     def __init__(self, library: Library):
-        self.root = f"{library.root.rstrip('/')}/{FOLDER}"
-        self._fs, self._path = fsspec.core.url_to_fs(self.root)
+        self._files = SmallFiles(library, FOLDER, ".json")
 
     def ids(self) -> list[str]:
         """The kept_id of every kept circuit, sorted."""
-        if not self._fs.exists(self._path):
-            return []
-        names = (str(entry).rstrip("/").rpartition("/")[2] for entry in self._fs.ls(self._path, detail=False))
-        return sorted(name.removesuffix(".json") for name in names if _ID.fullmatch(name.removesuffix(".json")))
+        return [name for name in self._files.names() if _ID.fullmatch(name)]
 
     def load(self, kept_id: str) -> Kept:
         """A kept circuit. Raises GraphFormatError where there is none of this id, or its file is damaged."""
         if kept_id not in self:
             raise GraphFormatError(
-                f"there is no kept circuit {kept_id!r} in {self.root}; expected one of `throughline keep list`."
+                f"there is no kept circuit {kept_id!r} in {self._files.root}; expected one of `throughline keep list`."
             )
-        with self._fs.open(self.place(kept_id), "rb") as file:
-            content = file.read()
         try:
-            kept = read_kept(content.decode("utf-8"))
+            kept = read_kept(self._files.read(kept_id).decode("utf-8"))
             if kept.kept_id != kept_id:
                 raise GraphFormatError(f"it holds circuit {kept.kept_id}; expected the one of its name. Keep it again.")
         except (GraphFormatError, UnicodeDecodeError) as error:
@@ -55,33 +47,19 @@ class KeptCircuits:
         Raises:
             StoreError: It cannot be written (no room, no rights); what was kept before is untouched.
         """
-        part = f"{self._path}/{kept.kept_id}.{uuid.uuid4().hex}.part"
-        try:
-            self._fs.makedirs(self._path, exist_ok=True)
-            with self._fs.open(part, "wb") as out:
-                out.write(write_kept(kept, "json").encode())
-            self._fs.mv(part, self.place(kept.kept_id))
-        except OSError as error:
-            if self._fs.exists(part):
-                self._fs.rm(part)
-            raise StoreError(
-                f"circuit {kept.kept_id} ({kept.name}) cannot be kept in {self.root}: {error.strerror or error}; "
-                "expected room and the right to write there. Make room; all circuits kept before are still there."
-            ) from error
+        what, remedy = f"circuit {kept.kept_id} ({kept.name})", "Make room; all circuits kept before are still there."
+        self._files.write(kept.kept_id, write_kept(kept, "json").encode(), what, remedy)
 
     def remove(self, kept_id: str) -> bool:
         """Delete a kept circuit; False where there is none."""
-        if kept_id not in self:
-            return False
-        self._fs.rm(self.place(kept_id))
-        return True
+        return kept_id in self and self._files.remove(kept_id)
 
     def place(self, kept_id: str) -> str:
         """The file of a circuit, whether it is there or not."""
-        return f"{self._path}/{kept_id}.json"
+        return self._files.place(kept_id)
 
     def __contains__(self, kept_id: str) -> bool:
-        return bool(_ID.fullmatch(kept_id)) and self._fs.exists(self.place(kept_id))
+        return bool(_ID.fullmatch(kept_id)) and kept_id in self._files
 
 
 def keep_circuit(kept: Kept, store: GraphStore, library: Library) -> None:

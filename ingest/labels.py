@@ -19,16 +19,17 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
-import fsspec
 from filelock import FileLock
 
 from ingest.documents import short
 from ingest.library import Library
-from tracer.errors import GraphFormatError, StoreError
+from ingest.small_files import SmallFiles
+from tracer.errors import GraphFormatError
 from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
 
-FOLDER = "labels"  # in the library, so that a team that shares it shares them
+FOLDER, ENDING = "labels", ".jsonl"  # in the library
+LABELS, MAKE_ROOM = "labels", "Make room; all labels kept before are still there."
 COLUMNS = ("source_set", "layer", "index", "label", "kind", "by", "graph_id", "when")
 EDITED, IMPORTED = "edited by", "imported from"
 NOTE = re.compile(rf"(?:{EDITED}|{IMPORTED}) (.*), (\d{{4}}-\d\d-\d\d)", re.DOTALL)  # as `LabelStore.shown` writes it
@@ -64,15 +65,11 @@ class LabelStore:
     """The labels that are kept beside the graphs of a library."""
 
     def __init__(self, library: Library):
-        self._root = f"{library.root.rstrip('/')}/{FOLDER}"
-        self._fs, self._path = fsspec.core.url_to_fs(self._root)
+        self._files = SmallFiles(library, FOLDER, ENDING)
 
     def source_sets(self) -> list[str]:
         """The dictionaries of which there are labels, sorted."""
-        if not self._fs.exists(self._path):
-            return []
-        names = (str(entry).rstrip("/").rpartition("/")[2] for entry in self._fs.ls(self._path, detail=False))
-        return sorted(source_set_of(name) for name in names if name.endswith(".jsonl"))
+        return sorted(map(source_set_of, self._files.names()))
 
     def of(self, source_set: str) -> list[Label]:
         """All labels of a dictionary in the order in which they came.
@@ -80,11 +77,8 @@ class LabelStore:
         Raises:
             GraphFormatError: The file of this dictionary was damaged.
         """
-        place = self._place(source_set)
-        if not self._fs.exists(place):
-            return []
-        with self._fs.open(place, "rb") as file:
-            return labels_of_file(file.read(), place)
+        name = _name(source_set)
+        return labels_of_file(self._files.read(name), self._files.place(name)) if name in self._files else []
 
     def add(self, source_set: str, labels: Iterable[Label]) -> int:
         """Keep these labels, those that are not there yet; returns how many were new.
@@ -95,7 +89,7 @@ class LabelStore:
         labels = list(labels)
         if not labels:
             return 0
-        with self._written(), self._locked():
+        with self._locked():
             kept = self.of(source_set)
             known = {_identity(label): None for label in kept}
             new = [label for label in labels if _is_new(known, label)]
@@ -119,7 +113,7 @@ class LabelStore:
             StoreError: They cannot be written; those kept before are untouched.
         """
         labels = list(labels)
-        with self._written(), self._locked():
+        with self._locked():
             kept = self.of(source_set)
             wanted = {_identity(label) for label in labels}
             rest = [label for label in kept if label.kind in ("graph", "note") or _identity(label) in wanted]
@@ -147,35 +141,20 @@ class LabelStore:
                 texts[row], notes[row] = found.label, f"{IMPORTED} {found.by}, {found.when[:10]}"
         return dataclasses.replace(graph, nodes=nodes.assign(label=texts, label_note=notes))
 
-    def _place(self, source_set: str) -> str:
-        return f"{self._path}/{file_name(source_set)}"
-
     def _write(self, source_set: str, labels: list[Label]) -> None:
-        self._fs.makedirs(self._path, exist_ok=True)
-        place = self._place(source_set)
-        with self._fs.open(f"{place}.part", "wb") as out:
-            for label in labels:
-                out.write(json.dumps(asdict(label), ensure_ascii=False).encode() + b"\n")
-        self._fs.mv(f"{place}.part", place)
-
-    @contextmanager
-    def _written(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise StoreError(
-                f"labels cannot be kept in {self._root}: {error.strerror or error}; expected room and the right to "
-                "write there. Make room; all labels kept before are still there."
-            ) from error
+        lines = (json.dumps(asdict(label), ensure_ascii=False).encode() + b"\n" for label in labels)
+        self._files.write(_name(source_set), b"".join(lines), LABELS, MAKE_ROOM)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Alone among the processes of this machine; other file systems have no locks."""
-        local = "file" in (self._fs.protocol if isinstance(self._fs.protocol, tuple) else (self._fs.protocol,))
-        if local:
-            os.makedirs(self._path, exist_ok=True)
-        with FileLock(f"{self._path}/.lock") if local else nullcontext():
-            yield
+        fs, path = self._files.fs, self._files.path
+        local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+        with self._files.writing(LABELS, MAKE_ROOM):
+            if local:
+                os.makedirs(path, exist_ok=True)
+            with FileLock(f"{path}/.lock") if local else nullcontext():
+                yield
 
 
 def label_findings(library: Library) -> Iterator[str]:
@@ -194,12 +173,16 @@ def file_name(source_set: str) -> str:
     >>> file_name("gemma/16k"), source_set_of("gemma%2F16k.jsonl")
     ('gemma%2F16k.jsonl', 'gemma/16k')
     """
-    return f"{quote(source_set, safe='').replace('.', '%2E')}.jsonl"
+    return _name(source_set) + ENDING
+
+
+def _name(source_set: str) -> str:
+    return quote(source_set, safe="").replace(".", "%2E")
 
 
 def source_set_of(name: str) -> str:
     """The dictionary whose labels a file of this name has."""
-    return unquote(name.removesuffix(".jsonl"))
+    return unquote(name.removesuffix(ENDING))
 
 
 def labels_of_file(content: bytes, place: str) -> list[Label]:

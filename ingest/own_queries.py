@@ -3,19 +3,17 @@
 import json
 import re
 import tempfile
-import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from ingest.library import Library
 from ingest.queries import Query, query_named, read_queries, read_query
-from tracer.errors import GraphFormatError, QueryError, StoreError
+from ingest.small_files import SmallFiles
+from tracer.errors import GraphFormatError, QueryError
 
-FOLDER = "queries"  # in the library, so that a team that shares it shares them
+FOLDER = "queries"  # in the library
 KIND = "own"
 NAME = r"[a-z][a-z0-9_]{0,60}"
 _TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
@@ -25,8 +23,7 @@ class OwnQueries:
     """The queries kept in a library, by name."""
 
     def __init__(self, library: Library):
-        self.root = f"{library.root.rstrip('/')}/{FOLDER}"
-        self._fs, self._path = fsspec.core.url_to_fs(self.root)
+        self._files = SmallFiles(library, FOLDER, ".cypher")
 
     def all(self) -> dict[str, Query]:
         """Every kept query by name; a file that cannot be read is left out, and `read` tells why."""
@@ -40,15 +37,12 @@ class OwnQueries:
 
     def names(self) -> list[str]:
         """The names of all files, sorted; not of those that `keep` would refuse."""
-        if not self._fs.exists(self._path):
-            return []
-        files = (str(entry).rpartition("/")[2] for entry in self._fs.ls(self._path, detail=False))
-        names = (file.removesuffix(".cypher") for file in files if file.endswith(".cypher"))
-        return sorted(name for name in names if re.fullmatch(NAME, name) and name not in read_queries("explore"))
+        ours = read_queries("explore")
+        return [name for name in self._files.names() if re.fullmatch(NAME, name) and name not in ours]
 
     def read(self, name: str) -> Query:
         """A kept query. Raises GraphFormatError where its header lacks something."""
-        return query_of(name, self._fs.cat_file(self._place(name)))
+        return query_of(name, self._files.read(name))
 
     def keep(self, name: str, purpose: str, text: str, values: Mapping[str, Any], columns: tuple[str, ...]) -> Query:
         """Keep a text under a name, in place of one of the same name; what is filled in becomes its defaults.
@@ -76,24 +70,13 @@ class OwnQueries:
         Raises:
             StoreError: It cannot be written (no room, no rights).
         """
-        part = f"{self._path}/{name}.{uuid.uuid4().hex}.part"
-        try:
-            self._fs.makedirs(self._path, exist_ok=True)
-            self._fs.pipe_file(part, content)
-            self._fs.mv(part, self._place(name))
-        except OSError as error:
-            raise StoreError(
-                f"query {name} cannot be kept in {self.root}: {error.strerror or error}; expected room and the right "
-                "to write there. Make room, or name another folder with THROUGHLINE_LIBRARY."
-            ) from error
+        remedy = "Make room, or name another folder with THROUGHLINE_LIBRARY."
+        self._files.write(name, content, f"query {name}", remedy)
 
     def remove(self, name: str) -> None:
         """Delete a kept query, if it is there."""
         if name in self.names():
-            self._fs.rm(self._place(name))
-
-    def _place(self, name: str) -> str:
-        return f"{self._path}/{name}.cypher"
+            self._files.remove(name)
 
 
 def query_of(name: str, content: bytes) -> Query:

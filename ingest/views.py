@@ -5,12 +5,11 @@ import json
 import re
 from collections.abc import Mapping
 
-import fsspec
-
 from ingest.library import Library
-from tracer.errors import GraphFormatError, StoreError
+from ingest.small_files import SmallFiles
+from tracer.errors import GraphFormatError
 
-FOLDER = "views"  # in the library, so that a team that shares it shares them
+FOLDER = "views"  # in the library
 VIEW_ID = re.compile("[0-9a-f]{12}")
 
 
@@ -18,8 +17,7 @@ class ViewStore:
     """Texts by name, as a link would hold them, under an id made of their content."""
 
     def __init__(self, library: Library):
-        self._root = f"{library.root.rstrip('/')}/{FOLDER}"
-        self._fs, self._path = fsspec.core.url_to_fs(self._root)
+        self._files = SmallFiles(library, FOLDER, ".json")
 
     def add(self, view: Mapping[str, str]) -> str:
         """Keep a view; the same view gets the same id.
@@ -29,24 +27,13 @@ class ViewStore:
         """
         body = json.dumps(dict(sorted(view.items())), ensure_ascii=False).encode()
         view_id = hashlib.sha256(body).hexdigest()[:12]
-        place = self._place(view_id)
-        try:
-            if not self._fs.exists(place):
-                self._fs.makedirs(self._path, exist_ok=True)
-                self._fs.pipe_file(f"{place}.part", body)
-                self._fs.mv(f"{place}.part", place)
-        except OSError as error:
-            raise StoreError(
-                f"a view cannot be kept in {self._root}: {error.strerror or error}; expected room and the right to "
-                "write there. Make room, or pin less."
-            ) from error
+        if view_id not in self._files:
+            self._files.write(view_id, body, "a view", "Make room, or pin less.")
         return view_id
 
     def ids(self) -> list[str]:
         """The kept views."""
-        places = self._fs.ls(self._path, detail=False) if self._fs.isdir(self._path) else []
-        names = [str(place).rpartition("/")[2].removesuffix(".json") for place in places]
-        return sorted(name for name in names if VIEW_ID.fullmatch(name))
+        return [name for name in self._files.names() if VIEW_ID.fullmatch(name)]
 
     def get(self, view_id: str) -> dict[str, str]:
         """A kept view.
@@ -57,13 +44,10 @@ class ViewStore:
         try:
             if not VIEW_ID.fullmatch(view_id):
                 raise ValueError
-            view = json.loads(self._fs.cat_file(self._place(view_id)))
+            view = json.loads(self._files.read(view_id))
             return {str(name): str(text) for name, text in view.items()}
         except (OSError, ValueError, AttributeError):
             raise GraphFormatError(
-                f"there is no view {view_id!r} in {self._root}; expected one that a long link of this library named. "
-                "Open the link where it was made, or choose a graph."
+                f"there is no view {view_id!r} in {self._files.root}; expected one that a long link of this library "
+                "named. Open the link where it was made, or choose a graph."
             ) from None
-
-    def _place(self, view_id: str) -> str:
-        return f"{self._path}/{view_id}.json"

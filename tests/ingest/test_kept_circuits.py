@@ -205,11 +205,12 @@ def test_a_full_disk_leaves_what_was_kept(library, kept, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files._fs, "mv", full)
+    small = files._files
+    monkeypatch.setattr(small.fs, "mv", full)
     with pytest.raises(StoreError, match="No space left on device; expected room"):
         files.add(replace(kept, note="another"))
     assert files.load(kept.kept_id).note == "a note"
-    assert [name for name in map(str, files._fs.ls(files._path, detail=False)) if name.endswith(".part")] == []
+    assert [name for name in map(str, small.fs.ls(small.path, detail=False)) if name.endswith(".part")] == []
 
 
 def test_running_again_tells_what_changed(store, library, graphs, kept):
