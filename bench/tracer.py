@@ -140,7 +140,6 @@ def scaling() -> None:
             token_ids=prompt(n_tokens),
             max_feature_nodes=n_features,
             repeat=1,
-            graph=False,
             bound=False,
         )
         rates.append(ours["estimated_gflop"] / ours["rows_s"])
