@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-SPECIAL_TOKENS = re.compile(r"^(<[^<>\s]{1,30}>|<\|[^<>\s]{1,30}\|>)+")  # <bos>, <|im_end|>: no part of the text
+# <bos>, <|im_end|>: no part of the text; but <b> may be
+SPECIAL_TOKENS = re.compile(r"^(<(s|bos|eos|pad|unk|start_of_turn)>|<[|｜][^<>\s]{1,30}[|｜]>)+")
 
 
 def prompt_text(prompt: str) -> str:
@@ -12,6 +13,8 @@ def prompt_text(prompt: str) -> str:
 
     >>> prompt_text("<bos>Fact: the capital\\nis")
     'Fact: the capital is'
+    >>> prompt_text("<|begin_of_text|><b>bold</b>")
+    '<b>bold</b>'
     """
     return " ".join(SPECIAL_TOKENS.sub("", prompt).split()) or prompt
 
