@@ -19,7 +19,7 @@ from app.featureframes import (
 )
 from app.featurehtml import STYLE, largest_activation, neighbours_html, prompts_html
 from app.featurelink import FeatureKey
-from app.markdown import escaped
+from app.markdown import escaped, title_of
 from app.messages import show_nothing_loaded
 from app.theme import theme
 from ingest.labels import Label, LabelStore, now
@@ -124,7 +124,7 @@ def show_feature(key: FeatureKey, about: dict[str, Any], rows: list[dict[str, An
     prompts, written = about["prompts"], cached.labels_of(key)
     labels, notes = ([each for each in written if (each.kind == "note") == note] for note in (False, True))
     label, note = one_label(prompts)
-    st.set_page_config(page_title=f"{label or f'#{key.index}'} · Feature · Throughline")
+    st.set_page_config(page_title=f"{title_of(label) or f'#{key.index}'} · Feature · Throughline")
     show_head(key, about, label, written, rows)
     show_figures(about, note, sum(row["source_set"] == key.source_set for row in rows))
     left, right = st.columns([3, 2.4], gap="large")
@@ -157,7 +157,7 @@ def show_head(
 ) -> None:
     """Name and place, and what can be done with it."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    left.markdown(f"#### {escaped(label or f'#{key.index}')}")
+    left.markdown(f"#### {escaped(title_of(label) or f'#{key.index}')}")
     left.caption(escaped(f"{key.source_set} · layer {key.layer} · feature {key.index}"))
     with right.container(horizontal=True, horizontal_alignment="right"):
         with st.popover("Edit label", icon=":material/edit:"):
@@ -203,7 +203,7 @@ def save_label(key: FeatureKey, text: str, by: str) -> None:
         st.error(escaped(str(error)), icon=":material/error:")
         return
     cached.forget_labels()
-    st.session_state.label_saved = escaped(f"{text.strip() or 'No label'}: shown in {counted(len(changed), 'graph')}")
+    st.session_state.label_saved = escaped(f"{title_of(text) or 'No label'}: shown in {counted(len(changed), 'graph')}")
     st.rerun()
 
 
