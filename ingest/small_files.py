@@ -49,9 +49,10 @@ class SmallFiles:
             try:
                 self.fs.pipe_file(part, content)
                 self.fs.mv(part, self.place(name))
-            finally:
+            except OSError:
                 if self.fs.exists(part):
                     self.fs.rm(part)
+                raise
 
     @contextmanager
     def writing(self, what: str, remedy: str) -> Iterator[None]:
