@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from app import INTERRUPTED
 from app.terminal import Format, ProgressCallback, notes, print_json, print_rows, progress_bar
+from circuits.config import By
 
 if TYPE_CHECKING:
     from circuits.promptset import Found, Member, PromptSet, Summary
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 MOST_OTHERS = 8  # that two prompts are put beside, unless others are chosen
 NO_OTHERS = "none"
-By = Literal["feature", "label", "position", "position-from-end", "supernode"]
+NO_GROUPS = "Group the features of these graphs first: `throughline supernodes suggest GRAPH`, or edit."
 
 FOUND_COLUMNS = ["found", "flow", "failed", "reason", "template", "prompt", "graph_id"]
 CHANCE_COLUMNS = ["null", "observed", "expected", "lift", "superiority", "p", "q", "n"]
@@ -153,6 +154,13 @@ def mine(
     print_rows(columns, rows, format)
     if partial:
         notes.print(partial, soft_wrap=True)
+    elif not found:
+        groups = by != "supernode" or any(member.graph.metadata.provenance.get("supernodes") for member in chosen)
+        notes.print(
+            f"No circuit of {sizes[0]} to {sizes[1]} nodes recurs by {by} in {support:.0%} of {len(chosen)} prompts. "
+            + ("Ask for less support, or for other sizes." if groups else NO_GROUPS),
+            soft_wrap=True,
+        )
     return INTERRUPTED if partial else 0
 
 

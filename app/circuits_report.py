@@ -135,25 +135,38 @@ def matters_texts(told: dict[str, Any]) -> dict[str, str]:
     """Kind of thing that matters -> those there are."""
     if not told:
         return {}
-    kept = ", ".join(f"{each['name']} ({each['kept']:.0%})" for each in told["contingent"])
+    told_nodes = [
+        *told["necessary"], *told["suppressors"], *told["core"], *told["contingent"],
+        *(each[end] for each in told["inhibitors"] for end in ("source", "target")),
+        *(link[end] for each in told["bottlenecks"] for link in each["links"] for end in ("source", "target")),
+    ]  # fmt: skip
+    node_ids_of: dict[str, set[str]] = {}
+    for each in told_nodes:
+        node_ids_of.setdefault(each["name"], set()).add(each["node_id"])
+
+    def name(node: dict[str, Any]) -> str:
+        """A node's name, with its node_id where another node told of has that name too."""
+        return f"{node['name']} ({node['node_id']})" if len(node_ids_of[node["name"]]) > 1 else node["name"]
+
+    kept = ", ".join(f"{name(each)} ({each['kept']:.0%})" for each in told["contingent"])
     lines = {
-        "without it, flow falls by": ", ".join(f"{each['name']} {each['part']:.0%}" for each in told["necessary"]),
-        "along the way": ", ".join(f"{each['name']} is {each['role']}" for each in told["necessary"]),
+        "without it, flow falls by": ", ".join(f"{name(each)} {each['part']:.0%}" for each in told["necessary"]),
+        "along the way": ", ".join(f"{name(each)} is {each['role']}" for each in told["necessary"]),
         "inhibited by": ", ".join(
-            f"{each['source']['name']} on {each['target']['name']} {each['weight']:.1%}" for each in told["inhibitors"]
+            f"{name(each['source'])} on {name(each['target'])} {each['weight']:.1%}" for each in told["inhibitors"]
         ),
         "the runner-up is held down by": ", ".join(
-            f"{each['name']} {each['on_rival']:.3f}" for each in told["suppressors"]
+            f"{name(each)} {each['on_rival']:.3f}" for each in told["suppressors"]
         ),
-        "in every pruning": ", ".join(each["name"] for each in told["core"]),
+        "in every pruning": ", ".join(name(each) for each in told["core"]),
         "in some prunings": kept,
         "flow that prunings leave": "{:.0%} to {:.0%}".format(*told["flow_left"]),
     }
     for each in told["bottlenecks"]:
-        links = ", ".join(f"{link['source']['name']} -> {link['target']['name']}" for link in each["links"])
+        links = ", ".join(f"{name(link['source'])} -> {name(link['target'])}" for link in each["links"])
         more = f" and {each['n_links'] - len(each['links'])} more" if each["n_links"] > len(each["links"]) else ""
         lines[f"bottleneck of arrow {each['stretch'] + 1} (shares {each['capacity']:.2f})"] = links + more
-    return {name: text for name, text in lines.items() if text}
+    return {kind: text for kind, text in lines.items() if text}
 
 
 def vars_of(node_id: str, kind: str, label: str) -> dict[str, str]:

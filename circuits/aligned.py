@@ -10,17 +10,16 @@ Tokens and outputs go by their text everywhere, errors by their layer.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 
+from circuits.config import By
 from circuits.promptset import check_dictionaries
 from tracer.errors import SettingError
 from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
-
-By = Literal["feature", "label", "position", "position-from-end", "supernode"]
 
 FEATURE = str(NodeKind.FEATURE)  # a plain text is compared in a tenth of the time
 LINK_COLUMNS = ("graph_id", "source", "target", "share", "signed", "source_layer", "target_layer")

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from circuits.aligned import By, Links, check_aligned, edges_by_name, influence_by_name, names_of
+from circuits.aligned import Links, check_aligned, edges_by_name, influence_by_name, names_of
+from circuits.config import By
 from circuits.mining import MiningConfig, Table, strongest
 from tracer.errors import GraphFormatError
 from tracer.graph import AttributionGraph

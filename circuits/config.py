@@ -7,6 +7,7 @@ from tracer.errors import SettingError
 
 Sign = Literal["any", "positive"]
 SIGNS: tuple[Sign, ...] = get_args(Sign)
+By = Literal["feature", "label", "position", "position-from-end", "supernode"]  # see circuits/aligned.py
 LIMIT = 20  # circuits that are shown of all that were found
 
 

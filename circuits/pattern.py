@@ -38,7 +38,7 @@ from tracer.schema import NodeKind
 
 Roles = Mapping[str, Iterable[str]]
 
-ARROW = re.compile(r"-\{(?P<hops>[^{}]*)\}-*(?P<end>[>|])|-+(?P<plain>[>|])|(?P<sign>[→⟶⇒➔➙➛➜➝➞⊣])")
+ARROW = re.compile(r"-(?P<brace>[{[])(?P<hops>[^][{}]*)[]}]-*(?P<end>[>|])|-+(?P<plain>[>|])|(?P<sign>[→⟶⇒➔➙➛➜➝➞⊣])")
 HOPS = re.compile(r"\s*(?:(\d+)|(\d*)\s*,\s*(\d*))\s*")
 FEATURE = re.compile(r"(?:#L(\d+)/|(\d+)_)(\d+)(?:_(\d+))?|(?:(.*\S)/)?(\d+)/(\d+)")  # layer, index, position; set
 FILTER = re.compile(r"L(\d+)(-(\d*))?|pos:\s*(\S.*)")
@@ -329,10 +329,12 @@ class _Reader:
         sign = "negative" if (arrow["end"] or arrow["plain"] or arrow["sign"]) in ("|", "⊣") else "any"
         if arrow["hops"] is None:
             return Way(sign)
-        hops = HOPS.fullmatch(arrow["hops"])
+        hops = HOPS.fullmatch(arrow["hops"]) if arrow["brace"] == "{" else None  # [..] is how others write it
         example = "Write `-{2}->`, `-{2,4}->`, `-{2,}->` or `-{,4}->`."
         if not hops or not any(hops.groups()):
-            self.fail(f"{arrow[0]} has no number of links; expected one or two", arrow.start(), arrow.end(), example)
+            self.fail(
+                f"{arrow[0]} has no number of links in braces; expected one or two", arrow.start(), arrow.end(), example
+            )
         exactly, least, most = hops.groups()
         low, high = int(exactly or least or 1), int(exactly or most) if exactly or most else None
         if low < 1 or (high is not None and high < low):

@@ -19,8 +19,8 @@ from app.messages import show_nothing_loaded
 from app.routes import graph_address
 from app.theme import theme
 from app.versus import ORDERS, VIEWS, Versus, columns_of, others_of, read_versus, side_of, with_value
-from circuits.aligned import By
 from circuits.compare import OTHER_PAIRS, Similarity
+from circuits.config import By
 from circuits.promptset import PromptSet
 from tracer.errors import GraphFormatError, PatternError
 

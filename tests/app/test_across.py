@@ -97,6 +97,12 @@ def test_mining_reads_a_set_and_names_what_a_circuit_goes_with(table, capsys):
     assert run(capsys, "mine", "--set", f"{table}[side=south]", "--format", "csv").out.startswith("size,support")
 
 
+@pytest.mark.parametrize("by, said", [("supernode", "supernodes suggest GRAPH"), ("label", "Ask for less support")])
+def test_where_nothing_recurs_mining_says_what_to_do(table, by, said, capsys):
+    told = run(capsys, "mine", "--set", table, "--by", by, "--sizes", "6", "6", "--support", "1", "--format", "json")
+    assert json.loads(told.out) == [] and "No circuit of 6 to 6 nodes" in told.err and said in told.err
+
+
 def test_two_prompts_are_put_beside_others_of_their_dictionary_as_on_the_page(graphs, table, capsys):
     told = printed(capsys, "compare", graphs[0].graph_id, graphs[1].graph_id)
     assert told["similarity"] == compare(graphs[:1], graphs[1:2], among=graphs[2:]).as_row()["similarity"]

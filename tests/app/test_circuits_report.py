@@ -33,6 +33,15 @@ def test_what_matters_reads_as_lines():
     assert matters_lines({}) == []
 
 
+def test_nodes_of_one_name_are_told_apart_by_their_node_id():
+    assert CIRCUIT is not None
+    told = what_matters(PATTERN, {}, GRAPH, CIRCUIT)
+    twin = told["necessary"][0] | {"node_id": "twin"}
+    lines = matters_lines(told | {"necessary": [told["necessary"][0], twin]})
+    node_id = told["necessary"][0]["node_id"]
+    assert f"without it, flow falls by: capital ({node_id}) 100%, capital (twin) 100%" in lines
+
+
 @pytest.mark.parametrize("format", ["table", "json", "csv"])
 def test_every_format_prints_flow_paths_and_what_matters(format, capsys):
     assert CIRCUIT is not None
