@@ -1,6 +1,7 @@
 """Charts of the Compare page in Vega-Lite, which Streamlit brings along: scatter of two sides, heat map; pure."""
 
 import json
+from math import cos, degrees, radians, sin, sqrt
 from typing import Any
 
 import pandas as pd
@@ -11,6 +12,8 @@ from circuits.compare import ONLY_A, ONLY_B
 BOTH_COLOUR = {"light": "#5b5bd6", "dark": "#8e8cf0"}
 HEAT = {"light": ["#eef0fb", "#9b9be6", "#2c2c86"], "dark": ["#1b1e2c", "#5757b8", "#c9c8ff"]}
 LABELLED = 10
+NAME_SIZE, SLANT = 11, radians(25)  # of the names in the scatter, in pixels and up to the right
+USUAL_SIZE = (600, 380)  # of its inner part, where the window has 1,400 pixels
 MOST_POINTS, MOST_BARS = 5_000, 60  # of a chart of any rows
 
 
@@ -29,7 +32,7 @@ def scatter(frame: pd.DataFrame, theme: str) -> dict[str, Any]:
     tooltip += [{"field": side, "format": ".2f", "title": f"{side.upper()} %"} for side in ("a", "b")]
     points = frame.loc[:, ["called", "at", "a", "b", "place"]]
     largest = frame.sort_values("change", key=abs, ascending=False).index[:LABELLED]
-    named = points.loc[largest]
+    named = _names_apart(points.loc[largest], most)
     return {
         "height": 460,
         "layer": [
@@ -40,11 +43,26 @@ def scatter(frame: pd.DataFrame, theme: str) -> dict[str, Any]:
              "params": [{"name": "brush", "select": "interval"}],
              "mark": {"type": "circle", "size": 46, "opacity": 0.66},
              "encoding": {"x": axes["a"], "y": axes["b"], "color": colour, "tooltip": tooltip}},
-            {"data": {"values": _records(named)},
-             "mark": {"type": "text", "dy": -10, "fontSize": 11, "color": colours["text"], "opacity": 0.8},
+            {"data": {"values": _records(named)},  # right of the point: above it, names would run over the axis
+             "mark": {"type": "text", "align": "left", "dx": 7, "dy": -3, "angle": -degrees(SLANT),
+                      "fontSize": NAME_SIZE, "color": colours["text"], "opacity": 0.8},
              "encoding": {"x": axes["a"], "y": axes["b"], "text": {"field": "called"}}},
         ],
     }  # fmt: skip
+
+
+def _names_apart(named: pd.DataFrame, most: float) -> pd.DataFrame:
+    """The rows, the most important first, whose slanted names do not touch one before, in a picture of USUAL_SIZE."""
+    kept: list[Any] = []
+    placed: list[tuple[float, float, float]] = []  # begin and end along the slant, distance across it
+    for row, name, a, b in zip(named.index, named["called"], named["a"], named["b"], strict=True):
+        x, y = USUAL_SIZE[0] * sqrt(a / most), USUAL_SIZE[1] * sqrt(b / most)
+        begin, across = x * cos(SLANT) + y * sin(SLANT), y * cos(SLANT) - x * sin(SLANT)
+        end = begin + 0.6 * NAME_SIZE * len(name)
+        if all(begin > theirs[1] or end < theirs[0] or abs(across - theirs[2]) > NAME_SIZE for theirs in placed):
+            kept.append(row)
+            placed.append((begin, end, across))
+    return named.loc[kept]
 
 
 def heat_map(frame: pd.DataFrame, theme: str) -> dict[str, Any]:

@@ -67,9 +67,15 @@ def most_active(prompts: Sequence[Mapping[str, Any]], n_graphs: int, most: int =
     return {"n": len(prompts), "of": n_graphs, "prompts": rows}
 
 
-def labels_frame(labels: Sequence[Label], prompts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Every label of a feature, the newest first, with whose it is and in how many of its graphs it is shown."""
-    slugs = {row["graph_id"]: row["slug"] for row in prompts}
+def labels_frame(
+    labels: Sequence[Label], prompts: Sequence[Mapping[str, Any]], slugs: Mapping[str, str]
+) -> pd.DataFrame:
+    """Every label of a feature, the newest first, with whose it is and in how many of its graphs it is shown.
+
+    Args:
+        prompts: The graphs that kept the feature.
+        slugs: graph_id -> slug, of all graphs: a label may come from one that pruned the feature away.
+    """
     counts = shown_in(labels, prompts)
     rows = [
         {

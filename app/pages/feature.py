@@ -130,7 +130,7 @@ def show_feature(key: FeatureKey, about: dict[str, Any], rows: list[dict[str, An
     left, right = st.columns([3, 2.4], gap="large")
     with left:
         show_prompts(prompts)
-        show_labels(labels, prompts)
+        show_labels(labels, prompts, rows)
         show_notes(key, notes)
         show_circuits(key)
         show_effects(about["outputs"])
@@ -217,7 +217,8 @@ def show_figures(about: dict[str, Any], note: str, n_graphs: int) -> None:
     says = " ".join(strongest["label"].split()) or "␣" if strongest and strongest["mean_effect"] > 0 else "none"
     figures[2].metric("Strongest output", says, help="The output it promotes most directly, mean over its prompts")
     whose = note or ("unlabelled" if not any(row["label"] for row in prompts) else "with the graph")
-    figures[3].metric("Label", whose, help=RULE)
+    figures[3].caption("Label", help=RULE)
+    figures[3].text(whose)  # a sentence, which a metric would cut
 
 
 def show_prompts(prompts: list[dict[str, Any]]) -> None:
@@ -238,13 +239,13 @@ def show_prompts(prompts: list[dict[str, Any]]) -> None:
         st.dataframe(frame, hide_index=True, column_config=columns)
 
 
-def show_labels(labels: list[Label], prompts: list[dict[str, Any]]) -> None:
+def show_labels(labels: list[Label], prompts: list[dict[str, Any]], rows: list[dict[str, Any]]) -> None:
     """All labels with whose they are and which is shown."""
     st.markdown("**Labels**", help=RULE)
     if not labels:
         st.caption("Nobody has said what this feature means; edit its label to be the first.")
         return
-    frame = labels_frame(labels, prompts)
+    frame = labels_frame(labels, prompts, {row["graph_id"]: row["slug"] for row in rows})
     st.dataframe(frame, hide_index=True, height=min(300, 38 + 35 * len(frame)))
 
 

@@ -129,6 +129,14 @@ def test_charts_are_plain_data_that_names_cannot_break():
     assert json.loads(label.removesuffix("[datum.value]")).count('"+alert(1)') == 1
 
 
+def test_names_in_the_scatter_do_not_touch_and_the_largest_change_is_named():
+    rows = [("first", 0.0, 20.0), ("touches the first", 0.0, 19.9), ("apart", 0.0, 5.0), ("far off", 20.0, 0.0)]
+    frame = pd.DataFrame(rows, columns=["called", "a", "b"]).assign(at="L1", place="both")
+    frame["change"] = [30.0, 20.0, 10.0, 5.0]
+    names = scatter(frame, "light")["layer"][-1]["data"]["values"]
+    assert [each["called"] for each in names] == ["first", "apart", "far off"]
+
+
 def test_columns_of_the_heat_map_stand_by_layer_or_beside_those_of_the_same_prompts():
     graphs = {"x": DALLAS, "y": OAKLAND, "z": DALLAS}
     known = named_nodes([DALLAS, OAKLAND], "label")

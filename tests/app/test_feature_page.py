@@ -91,7 +91,7 @@ def test_what_people_wrote_and_kept_about_a_feature_stands_on_its_page(loaded: d
     cached.labels_of.clear()
     cached.circuits_through.clear()
     test = open_page("feature", f=TEXAS)
-    assert not test.exception and [text.value for text in test.text] == ["speaks of <b>Texas</b>"]
+    assert not test.exception and [text.value for text in test.text] == ["F1 0.95, n=80", "speaks of <b>Texas</b>"]
     assert "Ann, 20" in text_of(test).replace("\\", "")
     [table] = [frame.value for frame in test.dataframe if "pattern" in frame.value]
     assert table["open"].tolist() == [f"/circuits?kept={kept.kept_id}"] and table["prompts"].tolist() == ["1 of 1"]
@@ -145,7 +145,8 @@ def test_the_label_that_is_shown_is_told_by_the_rule():
     assert shown_in([own, other, *imports], prompts) == [1, 1, 0, 1]
     edits = [Label(1, 4, text, "edit", "me", "", "2026-01-02") for text in ("first", "second")]
     assert shown_in([own, other, *imports, *edits], prompts) == [0, 0, 0, 0, 0, 3]
-    frame = labels_frame([own, *edits], prompts)
+    frame = labels_frame([own, *edits], prompts, {own.graph_id: "its slug"})
+    assert frame["graph"].tolist() == ["", "", "its slug"]
     assert frame["label"].tolist() == ["second", "first", "own"] and frame["shown"].tolist()[0] == "in 3 of 3 graphs"
     assert one_label([prompt("a", "x", "n"), prompt("b", "y"), prompt("c", "x", "n")]) == ("x", "n")
 
@@ -162,12 +163,12 @@ def test_labels_and_tokens_are_text_and_never_markup():
 
 def test_an_edited_label_is_kept_shown_and_found(loaded: dict[str, str], empty_store: GraphStore):
     test = open_page("feature", f="tiny/hand/2/5")
-    assert test.metric[3].value == "unlabelled"
+    assert test.text[0].value == "unlabelled"
     next(field for field in test.text_input if field.label == "Label").set_value("say a capital")
     next(field for field in test.text_input if field.label == "By").set_value("Ann")
     next(button for button in test.button if button.label == "Save").click().run()
     assert not test.exception
-    assert test.metric[3].value.startswith("edited by Ann")
+    assert test.text[0].value.startswith("edited by Ann")
     [kept] = [line for line in Path(default_library().root, "labels").rglob("*.jsonl")]
     assert "say a capital" in kept.read_text()
     assert [row["graphs"] for row in empty_store.run("labels_search", text="capital").records] == [2]
