@@ -152,8 +152,8 @@ def chance_of_meeting(
     if meets.ndim == 2 and meets.shape[1] == 1:
         return chance_of_meeting(inputs, meets[:, 0], gain[:, 0], signed, asked)[:, None]
     weight_E = inputs.signed_share if signed else inputs.share
-    chance = np.zeros(meets.shape)
-    carried = np.where(meets, gain, 0.0)
+    carried = np.where(meets, gain, 0.0)  # what arriving at a node is worth: where walks stop, another thing than below
+    starting: list[tuple[np.ndarray, np.ndarray]] = []  # nodes where walks stop, what starting there is worth
     stops = np.flatnonzero(meets if meets.ndim == 1 else meets.any(axis=1))
     stopping = set(inputs.layer_of(stops).tolist())
     between = inputs.layers_between(stops, inputs.node if asked is None else asked)
@@ -164,9 +164,14 @@ def chance_of_meeting(
         else:
             share = csr_array((weight_E[edges], inputs.source[edges], start), shape=(len(node), inputs.n_nodes))
             found = share @ carried
-        chance[node] = found
-        carried[node] = np.where(meets[node], gain[node], found) if layer in stopping else found
-    return chance
+        if layer in stopping:
+            starting.append((node, found))
+            found = np.where(meets[node], gain[node], found)
+        carried[node] = found
+    carried[stops] = np.where(meets[stops], 0.0, carried[stops])
+    for node, found in starting:
+        carried[node] = found
+    return carried
 
 
 def check_groups(groups: Sequence[np.ndarray]) -> None:

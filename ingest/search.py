@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from circuits.config import LIMIT, SearchConfig
 from circuits.kept import found_in
 from circuits.nearest import why_nothing as why_nothing_in
 from circuits.pattern import Choice, How, Pattern, Roles, match_terms, parse_pattern
 from circuits.promptset import Found
-from circuits.search import Circuit, all_there, best_bound, check_ways, find_circuit, rank
+from circuits.search import Bound, Circuit, all_there, best_bound, check_ways, find_circuit
 from ingest.library import Library
 from ingest.pattern_cypher import cypher_behind
 from ingest.store import GraphStore
@@ -46,14 +47,15 @@ class CircuitSearch:
         check_ways(self._pattern, self._config.sign)
         self._store, self._library = store, library
         self._ids = graphs_to_search(self._pattern, store, graphs) if store else list(graphs or library.ids())
-        self._found: list[Circuit] = []
+        self._best: list[Bound] = []  # in the order of `found`
+        self._circuits: WeakKeyDictionary[Bound, Circuit] = WeakKeyDictionary()
         self._lock = Lock()
         self.done = 0
         """Graphs looked at."""
         self.having = 0
         """Of these, graphs that have the pattern, shown or not."""
         self.elapsed_s = 0.0
-        """Spent on looking."""
+        """Spent on looking, and on the paths of what is shown."""
 
     @property
     def total(self) -> int:
@@ -67,8 +69,14 @@ class CircuitSearch:
 
     @property
     def found(self) -> list[Circuit]:
-        """The circuits so far, largest flow first, as many as the limit allows."""
-        return list(self._found)
+        """The circuits so far, largest flow first, as many as the limit allows; their paths are looked for now."""
+        with self._lock:
+            began = time.perf_counter()
+            for bound in self._best:
+                if bound not in self._circuits:
+                    self._circuits[bound] = bound.circuit(self._config)
+            self.elapsed_s += time.perf_counter() - began
+            return [self._circuits[bound] for bound in self._best]
 
     @property
     def said(self) -> str:
@@ -76,10 +84,8 @@ class CircuitSearch:
         texts = []
         if not self.complete:
             texts.append(f"Partial: {self.done} of {self.total} graphs were searched.")
-        if self.having > len(self._found):
-            texts.append(
-                f"{self.having} graphs have the circuit; the {len(self._found)} of the largest flow are shown."
-            )
+        if self.having > len(self._best):
+            texts.append(f"{self.having} graphs have the circuit; the {len(self._best)} of the largest flow are shown.")
         return " ".join(texts)
 
     def step(self) -> bool:
@@ -109,11 +115,9 @@ class CircuitSearch:
         if graph_id in self._library:
             graph = self._library.with_edges(graph)
         bound = best_bound(self._pattern, graph, self._config.sign, terms_N)
-        if not bound:
-            return
-        is_shown = len(self._found) < self._limit or bound.flow >= self._found[-1].flow
-        circuits = [bound.circuit(self._config)] if is_shown else []
-        self._found, self.having = rank([*self._found, *circuits])[: self._limit], self.having + 1
+        if bound:
+            best = sorted([*self._best, bound], key=lambda each: (-each.flow, each.graph.graph_id))
+            self._best, self.having = best[: self._limit], self.having + 1
 
 
 def search_circuits(

@@ -288,7 +288,7 @@ class AttributionGraph:
         """
         about, graph_id, _ = _metadata_of(url)
         about = dataclasses.replace(about, inputs=about.inputs or graph_id)  # its id cannot be taken from the content
-        nodes = _read_table(url, NODES_FILE, OUTLINE_COLUMNS).to_pandas()
+        nodes = _read_table(url, NODES_FILE, OUTLINE_COLUMNS).to_pandas(ignore_metadata=True)  # types tell enough
         none = Edges(*(np.empty(0, column.dtype) for column in EDGE_COLUMNS.values()))
         return cls(nodes, none, about)
 
