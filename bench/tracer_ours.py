@@ -180,7 +180,7 @@ def where_time_goes(trace: Callable[[], object]) -> dict[str, float]:
     spent = {"products": 0.0, "moving numbers": 0.0, "other operators": 0.0}
     for event in profiler.key_averages():
         name = event.key.removeprefix("aten::")
-        kind = "products" if name in PRODUCTS else "moving numbers" if name in MOVES else "other operators"
+        kind = "products" if name.rstrip("_") in PRODUCTS else "moving numbers" if name in MOVES else "other operators"
         spent[kind] += event.self_cpu_time_total / 1e6
     return spent | {"numpy and Python": max(0.0, took_s - sum(spent.values()))}
 

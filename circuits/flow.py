@@ -97,7 +97,9 @@ def parts_of(
     balance = _sum(inputs, groups, ways, signed=True)  # a path counts as negative where its effects multiply so
     positive, negative = (max(0.0, (whole + part) / 2) for part in (balance, -balance))
     positive, negative = (0.0 if part < ROUNDING * whole else part for part in (positive, negative))
-    coming_in = sum(float(all_inputs.share[all_inputs.edges_into(int(end))].sum()) for end in np.unique(groups[-1]))
+    rows = all_inputs.row[np.unique(np.asarray(groups[-1], np.intp))]
+    rows = rows[rows >= 0]
+    coming_in = float(np.add.reduceat(all_inputs.share, all_inputs.start[:-1])[rows].sum()) if len(rows) else 0.0
     return Flow(positive, negative, whole / coming_in if coming_in else 0.0)
 
 

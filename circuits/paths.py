@@ -120,8 +120,9 @@ class _Search:
                 bound = -strength * sources.bound[nth]
                 heapq.heappush(heap, (bound, hops, next(number), strength, walk, node, state, nth))
 
-        for end, state in zip(self.space.ends.tolist(), self.space.start, strict=True):
-            push(end, state, 1.0, (), 0, 0)
+        ends, start = self.space.ends, np.asarray(self.space.start, np.intp)
+        for place in np.argsort(-self.best_SN[start, ends], kind="stable")[:k].tolist():  # others have no k-th best
+            push(int(ends[place]), int(start[place]), 1.0, (), 0, 0)
         while heap and len(found) < k:
             _, hops, _, strength, walk, node, state, nth = heapq.heappop(heap)
             push(node, state, strength, walk, hops, nth + 1)

@@ -95,7 +95,9 @@ class Walks:
         self.states: list[State | None] = [None, None]  # DEAD, END
         self._number: dict[State, int] = {}
         self.ends = np.unique(np.asarray(groups[-1], np.int64))
-        self.start = [self._number_of(State(self.n_groups - 1, passed=bool(self.through_N[end]))) for end in self.ends]
+        passed = self.through_N[self.ends].tolist()
+        number = {each: self._number_of(State(self.n_groups - 1, passed=each)) for each in sorted(set(passed))}
+        self.start = [number[each] for each in passed]
         self._steps = self._all_steps()
 
     @cached_property
