@@ -107,7 +107,11 @@ def restore(
         told, circuits = _other_contents(archive, names)
         kept_labels = labels.LabelStore(library)
         tell = kept_labels.put_back if replace else kept_labels.add
-        changed = [source_set for source_set, some in told.items() if tell(source_set, some)]
+        gone: dict[str, set[labels.Label]] = {}  # by dictionary whose labels changed
+        for source_set, some in told.items():
+            before = kept_labels.of(source_set)
+            if tell(source_set, some):
+                gone[source_set] = {*before} - {*kept_labels.of(source_set)}
         were_there = bool(library.ids())
         for done, graph_id in enumerate(ids):
             if progress:
@@ -118,8 +122,8 @@ def restore(
                 yield Restored(graph_id, graph.metadata.slug, "left")
             else:
                 yield Restored(graph_id, graph.metadata.slug, keep_graph(graph, store, library, replace))
-        for source_set in changed if were_there else ():  # for graphs that stayed as they were
-            relabel(source_set, store, library)
+        for source_set, some in gone.items() if were_there else ():  # for graphs that stayed as they were
+            relabel(source_set, store, library, gone=some)
         there = set() if replace else set(KeptCircuits(library).ids())
         for circuit in circuits:
             if circuit.kept_id not in there:

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -136,9 +136,29 @@ class LabelStore:
         for row in range(rows.start, rows.stop):
             feature = layers[row], indices[row]
             if edit := edits.get(feature):
-                texts[row], notes[row] = edit.label, f"{EDITED} {edit.by}, {edit.when[:10]}"
+                texts[row], notes[row] = edit.label, _note(edit)
             elif (not texts[row] or notes[row].startswith(IMPORTED)) and (found := imports.get(feature)):
-                texts[row], notes[row] = found.label, f"{IMPORTED} {found.by}, {found.when[:10]}"
+                texts[row], notes[row] = found.label, _note(found)
+        return dataclasses.replace(graph, nodes=nodes.assign(label=texts, label_note=notes))
+
+    def without(self, graph: AttributionGraph, gone: Collection[Label]) -> AttributionGraph:
+        """The graph with the label that came with it in place of each of these edits and imports that it shows.
+
+        What was said of that label, how well it was measured, is not kept and does not come back.
+        """
+        shown = {(each.feature, each.label, _note(each)) for each in gone if each.kind in ("edit", "import")}
+        if not shown:
+            return graph
+        own: dict[tuple[int, int], str] = {}
+        for each in self.of(graph.metadata.source_set):
+            if each.kind == "graph" and each.graph_id == graph.graph_id:
+                own.setdefault(each.feature, each.label)
+        nodes = graph.nodes
+        texts, notes, layers, indices = (nodes[name].tolist() for name in ("label", "label_note", "layer", "index"))
+        for row in range(len(nodes))[graph.slice_of(NodeKind.FEATURE)]:
+            feature = layers[row], indices[row]
+            if (feature, texts[row], notes[row]) in shown:
+                texts[row], notes[row] = own.get(feature, ""), ""
         return dataclasses.replace(graph, nodes=nodes.assign(label=texts, label_note=notes))
 
     def _write(self, source_set: str, labels: list[Label]) -> None:
@@ -290,6 +310,11 @@ def _count(value: Any) -> int:
     if number < 0 or isinstance(value, bool):
         raise ValueError(f"{value!r} is no number from 0")
     return number
+
+
+def _note(label: Label) -> str:
+    """What stands beside an edit or import where it is shown; see NOTE."""
+    return f"{EDITED if label.kind == 'edit' else IMPORTED} {label.by}, {label.when[:10]}"
 
 
 def _identity(label: Label) -> tuple:

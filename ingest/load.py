@@ -5,7 +5,7 @@ import logging
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -132,8 +132,18 @@ def keep_graph(
     return "updated"
 
 
-def relabel(source_set: str, store: GraphStore, library: Library, progress: Progress | None = None) -> list[str]:
-    """Show the labels that are kept of a dictionary in every graph of it; returns the graphs that changed."""
+def relabel(
+    source_set: str,
+    store: GraphStore,
+    library: Library,
+    progress: Progress | None = None,
+    gone: Collection[Label] = (),
+) -> list[str]:
+    """Show the labels that are kept of a dictionary in every graph of it; returns the graphs that changed.
+
+    Args:
+        gone: Labels that were kept until now; where one of them is shown, the graph's own comes back.
+    """
     labels, changed = LabelStore(library), []
     ids = library.ids()
     for done, graph_id in enumerate(ids, 1):
@@ -141,7 +151,7 @@ def relabel(source_set: str, store: GraphStore, library: Library, progress: Prog
             progress(done, len(ids), "showing labels")
         if read_metadata(library.place(graph_id))["source_set"] != source_set:
             continue
-        graph = labels.shown(library.load(graph_id))
+        graph = labels.shown(labels.without(library.load(graph_id), gone))
         if not library.is_current(graph):
             with library.replaced(graph):
                 store.set_labels(graph) if store.has(graph_id) else store.add(graph)

@@ -286,6 +286,25 @@ def test_a_graph_from_a_file_is_as_the_archive_has_it_after_replacing(store, lib
     assert {each.status for each in restore(tmp_path / "all.zip", store, library, replace=True)} == {"unchanged"}
 
 
+def test_after_replacing_an_edit_that_is_gone_is_shown_in_no_graph_outside_the_archive_either(store, library, tmp_path):
+    first = labelled(tmp_path, "a.json", "Texas", ["0_7_0"])
+    (inside,) = ingest_paths([first], store, library)
+    backup(library, tmp_path / "all.zip")
+    document = json.loads(first.read_text())
+    document["links"][0] |= {"weight": 7.0}
+    (tmp_path / "b.json").write_text(json.dumps(document))
+    (outside,) = ingest_paths([tmp_path / "b.json"], store, library)
+    labels = LabelStore(library)
+    labels.add("model", [Label(0, 7, "edited", "edit", "me", "", "2026-01-02")])
+    assert set(relabel("model", store, library)) == {inside.graph_id, outside.graph_id}
+    list(restore(tmp_path / "all.zip", store, library, replace=True))
+    for graph_id in (inside.graph_id, outside.graph_id):
+        label, note = shown(library, graph_id)
+        assert label == "Texas" and not note.startswith("edited")
+        assert "edited" not in {row["label"] for row in store.run("graph_nodes", graph_id=graph_id).records}
+    assert list(verify(store, library)) == []
+
+
 def rewritten(path, target, change) -> None:
     """A copy of an archive in which `change` has edited {name: bytes}."""
     with zipfile.ZipFile(path) as archive:
