@@ -155,16 +155,18 @@ def chance_of_meeting(
         return chance_of_meeting(inputs, meets[:, 0], gain[:, 0], signed, asked)[:, None]
     weight_E = inputs.signed_share if signed else inputs.share
     carried = np.where(meets, gain, 0.0)  # what arriving at a node is worth: where walks stop, another thing than below
-    starting: list[tuple[np.ndarray, np.ndarray]] = []  # nodes where walks stop, what starting there is worth
+    starting: list[tuple[np.ndarray | slice, np.ndarray]] = []  # nodes where walks stop, what starting there is worth
     stops = np.flatnonzero(meets if meets.ndim == 1 else meets.any(axis=1))
     stopping = set(inputs.layer_of(stops).tolist())
     between = inputs.layers_between(stops, inputs.node if asked is None else asked)
     for layer in range(between.start, between.stop):
         node, edges, start = inputs.layers[layer]
         if meets.ndim == 1:  # sums in place: a matrix a layer costs more than the sums
-            found = np.add.reduceat(weight_E[edges] * carried.take(inputs.source[edges]), start[:-1])
+            worth_E = carried.take(inputs.source[edges])
+            worth_E *= weight_E[edges]
+            found = np.add.reduceat(worth_E, start[:-1])
         else:
-            share = csr_array((weight_E[edges], inputs.source[edges], start), shape=(len(node), inputs.n_nodes))
+            share = csr_array((weight_E[edges], inputs.source[edges], start), shape=(len(start) - 1, inputs.n_nodes))
             found = share @ carried
         if layer in stopping:
             starting.append((node, found))

@@ -153,9 +153,9 @@ class Walks:
         weight_E = inputs.signed_share if signed else inputs.share
         visits_SN = np.zeros((len(self.states), inputs.n_nodes))
         visits_SN[self.start, self.ends] = 1.0
-        flat = visits_SN.reshape(-1)
-        for node, edges, start in reversed(inputs.layers):
-            source, target = inputs.source[edges], np.repeat(node, np.diff(start))
+        flat, target_E = visits_SN.reshape(-1), inputs.target
+        for _, edges, _ in reversed(inputs.layers):
+            source, target = inputs.source[edges], target_E[edges]
             for number in range(2, len(self.states)):
                 to_E = self.next_SBN[number, self.odd_E[edges].astype(np.intp), source]
                 np.add.at(flat, to_E * inputs.n_nodes + source, weight_E[edges] * visits_SN[number, target])
