@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -121,6 +121,11 @@ class Bound:
     """Every binding that has any flow, largest flow first."""
 
     @property
+    def graph_id(self) -> str:
+        """Of the graph."""
+        return self.graph.graph_id
+
+    @property
     def flow(self) -> float:
         """With the best terms."""
         return self.ranked[0][1]
@@ -179,8 +184,11 @@ def bound_groups(pattern: Pattern, graph: AttributionGraph, binding: Binding) ->
     return [_rows_of(pattern, terms_N, place, binding) for place in range(len(pattern))]
 
 
-def rank(circuits: Iterable[Circuit]) -> list[Circuit]:
-    """These circuits, largest flow first; equal ones by graph_id."""
+Ranked = TypeVar("Ranked", bound="Circuit | Bound")
+
+
+def rank(circuits: Iterable[Ranked]) -> list[Ranked]:
+    """These circuits, with paths or without, largest flow first; equal ones by graph_id."""
     return sorted(circuits, key=lambda circuit: (-circuit.flow, circuit.graph_id))
 
 

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from circuits.config import LIMIT, SearchConfig
 from circuits.kept import found_in
 from circuits.nearest import why_nothing as why_nothing_in
 from circuits.pattern import Choice, How, Pattern, Roles, match_terms, parse_pattern
 from circuits.promptset import Found
-from circuits.search import Bound, Circuit, all_there, best_bound, check_ways, find_circuit
+from circuits.search import Bound, Circuit, all_there, best_bound, check_ways, find_circuit, rank
 from ingest.library import Library
 from ingest.pattern_cypher import cypher_behind
 from ingest.store import GraphStore
@@ -23,6 +22,7 @@ from tracer.graph import AttributionGraph
 __all__ = ["CircuitSearch", "cypher_behind", "graph_of", "search_circuits", "where_it_fails", "why_nothing"]
 
 FEW = 100  # graphs; of more, those go first that the index of the database says have the waypoints
+MOST_WAITING = LIMIT  # graphs that are held, with their edges, until paths are looked for in them
 MOST_EXPLAINED = 1000  # graphs that are looked at to say why there is nothing
 
 
@@ -47,8 +47,7 @@ class CircuitSearch:
         check_ways(self._pattern, self._config.sign)
         self._store, self._library = store, library
         self._ids = graphs_to_search(self._pattern, store, graphs) if store else list(graphs or library.ids())
-        self._best: list[Bound] = []  # in the order of `found`
-        self._circuits: WeakKeyDictionary[Bound, Circuit] = WeakKeyDictionary()
+        self._best: list[Bound | Circuit] = []  # paths are looked for where somebody asks, or too many graphs wait
         self._lock = Lock()
         self.done = 0
         """Graphs looked at."""
@@ -72,11 +71,9 @@ class CircuitSearch:
         """The circuits so far, largest flow first, as many as the limit allows; their paths are looked for now."""
         with self._lock:
             began = time.perf_counter()
-            for bound in self._best:
-                if bound not in self._circuits:
-                    self._circuits[bound] = bound.circuit(self._config)
+            circuits = self._circuits()
             self.elapsed_s += time.perf_counter() - began
-            return [self._circuits[bound] for bound in self._best]
+            return circuits
 
     @property
     def said(self) -> str:
@@ -116,8 +113,14 @@ class CircuitSearch:
             graph = self._library.with_edges(graph)
         bound = best_bound(self._pattern, graph, self._config.sign, terms_N)
         if bound:
-            best = sorted([*self._best, bound], key=lambda each: (-each.flow, each.graph.graph_id))
-            self._best, self.having = best[: self._limit], self.having + 1
+            if sum(isinstance(each, Bound) for each in self._best) >= MOST_WAITING:
+                self._circuits()
+            self._best, self.having = rank([*self._best, bound])[: self._limit], self.having + 1
+
+    def _circuits(self) -> list[Circuit]:
+        circuits = [each.circuit(self._config) if isinstance(each, Bound) else each for each in self._best]
+        self._best = [*circuits]
+        return circuits
 
 
 def search_circuits(

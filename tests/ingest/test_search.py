@@ -8,7 +8,7 @@ from circuits.config import SearchConfig
 from circuits.inputs import Inputs
 from circuits.paths import strongest_paths
 from circuits.pattern import match_terms, parse_pattern
-from circuits.search import bound_groups, find_circuits, flow_by_binding, rank
+from circuits.search import Bound, bound_groups, find_circuits, flow_by_binding, rank
 from circuits.walks import Way
 from ingest import search
 from ingest.library import Library
@@ -112,6 +112,15 @@ def test_an_interrupted_step_is_done_again(filled, monkeypatch):
         asked.run()
     assert asked.done == 1 and len(asked.found) <= 1
     assert rows_of(asked.run().found) == expected
+
+
+def test_few_graphs_wait_for_their_paths_however_many_are_shown(filled, monkeypatch):
+    store, library, _ = filled
+    whole = CircuitSearch("Dallas -> Austin", store, library).run()
+    monkeypatch.setattr(search, "MOST_WAITING", 1)
+    few = CircuitSearch("Dallas -> Austin", store, library).run()
+    assert [isinstance(each, Bound) for each in few._best].count(True) == 1 < few.having
+    assert rows_of(few.found) == rows_of(whole.found)
 
 
 def test_what_a_limit_leaves_out_is_said(filled):
