@@ -113,7 +113,7 @@ class CircuitSearch:
             graph = self._library.with_edges(graph)
         bound = best_bound(self._pattern, graph, self._config.sign, terms_N)
         if bound:
-            if sum(isinstance(each, Bound) for each in self._best) >= MOST_WAITING:
+            if sum(isinstance(each, Bound) for each in self._best) > MOST_WAITING:  # never up to LIMIT shown
                 self._circuits()
             self._best, self.having = rank([*self._best, bound])[: self._limit], self.having + 1
 
