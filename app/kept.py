@@ -27,6 +27,7 @@ class KeptGraphs:
     def __init__(self, most_edges: int):
         self.most_edges = most_edges
         self._graphs: OrderedDict[Hashable, AttributionGraph] = OrderedDict()
+        self._weight = 0
         self._lock = Lock()
 
     def get(self, key: Hashable, load: Callable[[], AttributionGraph]) -> AttributionGraph:
@@ -37,9 +38,12 @@ class KeptGraphs:
                 return self._graphs[key]
         graph = load()
         with self._lock:
+            if key in self._graphs:  # another was faster
+                return self._graphs[key]
             self._graphs[key] = graph
-            while len(self._graphs) > 1 and sum(map(weight, self._graphs.values())) > self.most_edges:
-                self._graphs.popitem(last=False)
+            self._weight += weight(graph)
+            while len(self._graphs) > 1 and self._weight > self.most_edges:
+                self._weight -= weight(self._graphs.popitem(last=False)[1])
         return graph
 
     def __len__(self) -> int:

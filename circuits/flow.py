@@ -97,9 +97,7 @@ def parts_of(
     balance = _sum(inputs, groups, ways, signed=True)  # a path counts as negative where its effects multiply so
     positive, negative = (max(0.0, (whole + part) / 2) for part in (balance, -balance))
     positive, negative = (0.0 if part < ROUNDING * whole else part for part in (positive, negative))
-    rows = all_inputs.row[np.unique(np.asarray(groups[-1], np.intp))]
-    rows = rows[rows >= 0]
-    coming_in = float(np.add.reduceat(all_inputs.share, all_inputs.start[:-1])[rows].sum()) if len(rows) else 0.0
+    coming_in = float(all_inputs.whole_N[np.unique(np.asarray(groups[-1], np.intp))].sum())
     return Flow(positive, negative, whole / coming_in if coming_in else 0.0)
 
 
@@ -157,16 +155,16 @@ def chance_of_meeting(
     carried = np.where(meets, gain, 0.0)  # what arriving at a node is worth: where walks stop, another thing than below
     starting: list[tuple[np.ndarray | slice, np.ndarray]] = []  # nodes where walks stop, what starting there is worth
     stops = np.flatnonzero(meets if meets.ndim == 1 else meets.any(axis=1))
-    stopping = set(inputs.layer_of(stops).tolist())
+    stopping = set(inputs.layer_N[stops].tolist())
     between = inputs.layers_between(stops, inputs.node if asked is None else asked)
-    for layer in range(between.start, between.stop):
-        node, edges, start = inputs.layers[layer]
+    for layer, (node, edges, source, begin) in enumerate(inputs.layers[between], between.start):
         if meets.ndim == 1:  # sums in place: a matrix a layer costs more than the sums
-            worth_E = carried.take(inputs.source[edges])
+            worth_E = carried.take(source)
             worth_E *= weight_E[edges]
-            found = np.add.reduceat(worth_E, start[:-1])
+            found = np.add.reduceat(worth_E, begin)
         else:
-            share = csr_array((weight_E[edges], inputs.source[edges], start), shape=(len(start) - 1, inputs.n_nodes))
+            start = np.append(begin, len(source))
+            share = csr_array((weight_E[edges], source, start), shape=(len(begin), inputs.n_nodes))
             found = share @ carried
         if layer in stopping:
             starting.append((node, found))

@@ -30,6 +30,7 @@ from typing import NoReturn
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import pandas as pd
 
 from circuits.walks import Way
 from tracer.errors import PatternError
@@ -532,10 +533,14 @@ def texts_of(graph: AttributionGraph) -> Texts:
     """The different (kind, label) of a graph, (N,) which of them each node has, and each label without case and extra
     blanks; labels repeat, most are empty."""
     if graph not in _TEXTS:
-        texts: dict[tuple[str, str], int] = {}
-        columns = (graph.nodes[name].to_numpy(object) for name in ("kind", "label"))
-        text_N = np.array([texts.setdefault(text, len(texts)) for text in zip(*columns, strict=True)], np.int64)
-        _TEXTS[graph] = list(texts), text_N, [plain(label).casefold() for _, label in texts]
+        texts: list[tuple[str, str]] = []
+        text_N, labels = np.empty(len(graph.nodes), np.int64), graph.nodes["label"].array
+        for kind in NodeKind:
+            own = graph.slice_of(kind)
+            place, different = pd.factorize(labels[own])
+            text_N[own] = place + len(texts)
+            texts += [(kind.value, label) for label in different]
+        _TEXTS[graph] = texts, text_N, [plain(label).casefold() for _, label in texts]
     return _TEXTS[graph]
 
 

@@ -188,8 +188,13 @@ Ranked = TypeVar("Ranked", bound="Circuit | Bound")
 
 
 def rank(circuits: Iterable[Ranked]) -> list[Ranked]:
-    """These circuits, with paths or without, largest flow first; equal ones by graph_id."""
-    return sorted(circuits, key=lambda circuit: (-circuit.flow, circuit.graph_id))
+    """These circuits, with paths or without, as `by_flow` orders them."""
+    return sorted(circuits, key=by_flow)
+
+
+def by_flow(circuit: "Circuit | Bound") -> tuple[float, str]:
+    """What circuits are ordered by: largest flow first, equal ones by graph_id."""
+    return -circuit.flow, circuit.graph_id
 
 
 def flow_by_binding(pattern: Pattern, terms_N: list[np.ndarray], inputs: Inputs) -> list[tuple[Binding, float]]:
@@ -259,7 +264,8 @@ def _rows_of(pattern: Pattern, terms_N: list[np.ndarray], place: int, binding: B
 def _nodes(graph: AttributionGraph, paths: list[Path]) -> dict[int, CircuitNode]:
     rows = sorted({row for path in paths for row in path.rows})
     texts, text_N, _ = texts_of(graph)
-    ids, layers, positions = (graph.nodes[name].to_numpy()[rows].tolist() for name in ("node_id", "layer", "position"))
+    ids = graph.nodes["node_id"].array[rows].tolist()  # chosen first: to Python's texts is slow
+    layers, positions = (graph.nodes[name].to_numpy()[rows].tolist() for name in ("layer", "position"))
     return {
         row: CircuitNode(node_id, texts[text_N[row]][0], texts[text_N[row]][1], layer, position)
         for row, node_id, layer, position in zip(rows, ids, layers, positions, strict=True)

@@ -133,13 +133,12 @@ class Walks:
         value_SN[END] = 1.0 if end_N is None else end_N
         place_SBN = self._place_SBN[2:]
         worth_SBN = value_SN.take(place_SBN)
-        for node, edges, start in inputs.layers:
-            source = inputs.source[edges]
+        for node, edges, source, begin in inputs.layers:
             if self.signed:
                 worth_SE = worth_SBN[:, self.odd_E[edges].astype(np.intp), source]
             else:
                 worth_SE = worth_SBN[:, 0].take(source, axis=1)
-            value_SN[2:, node] = add.reduceat(weight_E[edges] * worth_SE, start[:-1], axis=1)
+            value_SN[2:, node] = add.reduceat(weight_E[edges] * worth_SE, begin, axis=1)
             worth_SBN[:, :, node] = value_SN.take(place_SBN[:, :, node])
         return value_SN
 
@@ -154,8 +153,8 @@ class Walks:
         visits_SN = np.zeros((len(self.states), inputs.n_nodes))
         visits_SN[self.start, self.ends] = 1.0
         flat, target_E = visits_SN.reshape(-1), inputs.target
-        for _, edges, _ in reversed(inputs.layers):
-            source, target = inputs.source[edges], target_E[edges]
+        for _, edges, source, _ in reversed(inputs.layers):
+            target = target_E[edges]
             for number in range(2, len(self.states)):
                 to_E = self.next_SBN[number, self.odd_E[edges].astype(np.intp), source]
                 np.add.at(flat, to_E * inputs.n_nodes + source, weight_E[edges] * visits_SN[number, target])

@@ -1,6 +1,7 @@
 """Circuits in all stored graphs: waypoints from outlines of the files, exact flow from the files that have them all."""
 
 import time
+from bisect import insort
 from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
@@ -11,7 +12,7 @@ from circuits.kept import found_in
 from circuits.nearest import why_nothing as why_nothing_in
 from circuits.pattern import Choice, How, Pattern, Roles, match_terms, parse_pattern
 from circuits.promptset import Found
-from circuits.search import Bound, Circuit, all_there, best_bound, check_ways, find_circuit, rank
+from circuits.search import Bound, Circuit, all_there, best_bound, by_flow, check_ways, find_circuit
 from ingest.library import Library
 from ingest.pattern_cypher import cypher_behind
 from ingest.store import GraphStore
@@ -115,7 +116,9 @@ class CircuitSearch:
         if bound:
             if sum(isinstance(each, Bound) for each in self._best) > MOST_WAITING:  # never up to LIMIT shown
                 self._circuits()
-            self._best, self.having = rank([*self._best, bound])[: self._limit], self.having + 1
+            best = [*self._best]
+            insort(best, bound, key=by_flow)
+            self._best, self.having = best[: self._limit], self.having + 1
 
     def _circuits(self) -> list[Circuit]:
         circuits = [each.circuit(self._config) if isinstance(each, Bound) else each for each in self._best]

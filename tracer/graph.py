@@ -288,7 +288,8 @@ class AttributionGraph:
         """
         about, graph_id, _ = _metadata_of(url)
         about = dataclasses.replace(about, inputs=about.inputs or graph_id)  # its id cannot be taken from the content
-        nodes = _read_table(url, NODES_FILE, OUTLINE_COLUMNS).to_pandas(ignore_metadata=True)  # types tell enough
+        table = _read_table(url, NODES_FILE, OUTLINE_COLUMNS)
+        nodes = table.to_pandas(ignore_metadata=True, split_blocks=True)  # types tell enough, copies are not needed
         none = Edges(*(np.empty(0, column.dtype) for column in EDGE_COLUMNS.values()))
         return cls(nodes, none, about)
 
@@ -477,13 +478,19 @@ def _read_table(url: str, name: str, columns: list[str] | None = None) -> pa.Tab
 def _read_edges(url: str) -> Edges:
     table = _read_table(url, EDGES_FILE)
     try:
-        return Edges(*(table[name].to_numpy().astype(column.dtype) for name, column in EDGE_COLUMNS.items()))
+        columns = (table[name].to_numpy().astype(column.dtype, copy=False) for name, column in EDGE_COLUMNS.items())
+        return Edges(*columns)
     except KeyError as error:
         raise _no_fields(url, error) from None
 
 
 def _write_table(fs: Any, path: str, table: pa.Table) -> None:
-    texts = [field.name for field in table.schema if not pa.types.is_primitive(field.type)]
-    settings: Any = {"use_dictionary": texts}  # numbers hardly repeat: a dictionary of them makes files larger
+    types = {field.name: field.type for field in table.schema}
+    settings: Any = {
+        # Numbers hardly repeat: a dictionary of them makes files larger. Rows of nodes rise: their steps are small.
+        "use_dictionary": [name for name, type_ in types.items() if not pa.types.is_primitive(type_)],
+        "column_encoding": {name: "DELTA_BINARY_PACKED" for name, type_ in types.items() if pa.types.is_integer(type_)},
+        "compression": "lz4",  # by zstd files are an eighth smaller, and are read in twice the time
+    }
     with fs.open(path, "wb") as out:
-        pq.write_table(table, out, compression="zstd", write_page_checksum=True, **settings)
+        pq.write_table(table, out, write_page_checksum=True, **settings)

@@ -171,6 +171,15 @@ def test_a_graph_saved_before_there_were_remainders_is_read(tmp_path):
     assert again.graph_id == small_graph().graph_id and np.isnan(again.nodes["remainder"]).all()
 
 
+def test_a_graph_saved_with_another_compression_is_read(tmp_path):
+    small_graph().save(str(tmp_path))
+    for name in ("nodes.parquet", "edges.parquet"):
+        pd.read_parquet(tmp_path / name).to_parquet(tmp_path / name, compression="zstd")
+    assert AttributionGraph.load(str(tmp_path)).content_hash == small_graph().content_hash
+    outline = AttributionGraph.outline(str(tmp_path)).with_edges(str(tmp_path))
+    assert np.array_equal(outline.edges.effect, small_graph().edges.effect)
+
+
 @pytest.mark.parametrize("row", [-1, 4])
 def test_an_edge_to_no_node_is_refused(row):
     with pytest.raises(GraphFormatError, match=f"an edge ends at row {row}; the graph has 4 nodes"):
