@@ -14,7 +14,7 @@ from app.component import net
 from app.cypherwords import unknown_words
 from app.frames import node_link, records_frame, returned_picture
 from app.history import Past, default_history
-from app.markdown import escaped
+from app.markdown import escaped, with_code
 from app.params import VIEWS, Asked, blanks_of, value_of
 from app.planhtml import cautions, plan_html
 from app.running import RunningQuery
@@ -193,7 +193,7 @@ def footer(rows: Rows) -> str:
 
 def show_mistake(text: str, error: QueryError) -> None:
     """What the database refused, with a caret under the place."""
-    st.error(escaped(str(error)), icon=":material/error:")
+    st.error(with_code(str(error)), icon=":material/error:")
     lines = text.splitlines()
     if error.line and error.line <= len(lines):
         st.code(f"{lines[error.line - 1]}\n{' ' * ((error.column or 1) - 1)}^", language=None)

@@ -65,10 +65,10 @@ def edges_frame(path: Mapping[str, Any], source_set: str) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def _feature_link(node: Mapping[str, Any], source_set: str) -> str | None:
-    """The page of a feature that is a node of a path; None for what is no feature."""
+def _feature_link(node: Mapping[str, Any], source_set: str) -> str:
+    """The page of a feature that is a node of a path; nothing for what is no feature."""
     if node["kind"] != "feature":
-        return None
+        return ""
     return FeatureKey(source_set, node["layer"], int(node["node_id"].split("_")[1])).link
 
 

@@ -3,6 +3,7 @@
 import re
 
 SIGNS = re.compile(r"([\\`*_{}\[\]()#+!<>&$~|:.-])")  # links, images, emoji, formulas, colours and HTML all need one
+CODE = re.compile(r"(`[^`]+`)")
 LONGEST_TITLE = 120  # letters; the whole text stands in the list of labels
 
 
@@ -13,6 +14,16 @@ def escaped(text: str) -> str:
     \!\[a\]\(http\://b\.c\) \$x\$ \:red\[y\]
     """
     return SIGNS.sub(r"\\\1", " ".join(text.split()))
+
+
+def with_code(text: str) -> str:
+    r"""A sentence that says what to type between backticks, as Markdown: that as code, all else as it is.
+
+    >>> print(with_code("[a] is odd. Write `a -> b`"))
+    \[a\] is odd\. Write `a -> b`
+    """
+    parts = CODE.split(" ".join(text.split()))
+    return "".join(part if CODE.fullmatch(part) else SIGNS.sub(r"\\\1", part) for part in parts)
 
 
 def title_of(text: str) -> str:

@@ -23,7 +23,7 @@ from app.frames import (
 from app.graphlist import caption, prompt_text, version_of
 from app.keptpanel import keep_button, show_kept
 from app.looking import look
-from app.markdown import escaped
+from app.markdown import escaped, with_code
 from app.messages import show_nothing_loaded
 from app.theme import theme
 from circuits.config import SIGNS
@@ -72,7 +72,7 @@ def main() -> None:
         raise
     except CircuitError as error:
         message, _, where = str(error).partition("\n")
-        st.error(escaped(message), icon=":material/error:")
+        st.error(with_code(message), icon=":material/error:")
         if where:  # the pattern with a caret under the place
             st.code(where, language=None)
         return
@@ -307,7 +307,7 @@ def show_why_nothing(question: Question, versions: tuple[tuple[str, str], ...]) 
             )
             st.markdown(f"{at + 1}. **{escaped(text)}**: {found}")
         message, _, where = cached.why_nothing(question.pattern, versions).partition("\n")
-        st.markdown(escaped(message))
+        st.markdown(with_code(message))
         if where:
             st.code(where, language=None)
         failed = pd.DataFrame(cached.failures(question.pattern, versions, question.sign))

@@ -14,7 +14,7 @@ from app.compareframes import Compared, circuits_frame, heat_frame, in_box, link
 from app.component import compact_graph
 from app.featurelink import FeatureKey
 from app.graphlist import caption, prompt_text, version_of
-from app.markdown import escaped
+from app.markdown import escaped, with_code
 from app.messages import show_nothing_loaded
 from app.routes import graph_address
 from app.theme import theme
@@ -144,7 +144,7 @@ def ask_set(versus: Versus, rows: list[dict[str, Any]]) -> None:
         try:
             prompts = PromptSet.of(read_table(file), file.name)
         except (PatternError, ValueError) as error:
-            st.error(escaped(str(error)), icon=":material/error:")
+            st.error(with_code(str(error)), icon=":material/error:")
             return
         columns = columns_of(prompts)
         if not columns:
@@ -181,7 +181,7 @@ def read_all(asked: Sequence[cached.Versions]) -> None:
 
 def show_refused(versus: Versus, error: GraphFormatError) -> None:
     """Why these cannot be compared so, and the way out."""
-    st.warning(escaped(str(error)), icon=":material/link_off:")
+    st.warning(with_code(str(error)), icon=":material/link_off:")
     if versus.by not in ("label", "supernode") and st.button("Align by label", type="primary"):
         go_to(replace(versus, by="label"))
 

@@ -12,7 +12,7 @@ from app.component import cypher_editor
 from app.cypheranswer import FIRST_VIEW, show_answer
 from app.cypherside import show_history, show_saved, show_schema
 from app.graphlist import caption
-from app.markdown import escaped
+from app.markdown import escaped, with_code
 from app.params import Asked, Blank, blanks_of, read_asked, value_of
 from ingest.library import default_library
 from ingest.own_queries import KIND, OwnQueries
@@ -135,7 +135,7 @@ def keep_button(text: str, blanks: list[Blank], values: dict[str, str]) -> None:
             columns = cached.store().explain(text, filled).columns
             kept = OwnQueries(default_library()).keep((name or "").strip(), purpose or "", text, filled, columns)
         except (QueryError, StoreError) as error:
-            st.error(escaped(str(error)), icon=":material/error:")
+            st.error(with_code(str(error)), icon=":material/error:")
             return
     cached.own_queries.clear()
     st.toast(escaped(f"Kept as {kept.name}, for {getpass.getuser()} and whoever shares this library"))

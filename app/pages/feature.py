@@ -19,7 +19,7 @@ from app.featureframes import (
 )
 from app.featurehtml import STYLE, largest_activation, neighbours_html, prompts_html
 from app.featurelink import FeatureKey
-from app.markdown import escaped, title_of
+from app.markdown import escaped, title_of, with_code
 from app.messages import show_nothing_loaded
 from app.theme import theme
 from ingest.labels import Label, LabelStore, now
@@ -45,7 +45,7 @@ def main() -> None:
     try:
         key = FeatureKey.parse(named)
     except PatternError as error:
-        st.warning(escaped(str(error)), icon=":material/link_off:")
+        st.warning(with_code(str(error)), icon=":material/link_off:")
         return show_common()
     about = cached.feature(key, cached.stamp())
     if not about["prompts"]:
@@ -83,7 +83,7 @@ def show_found(words: str) -> None:
     try:
         found = cached.features_found(words, cached.stamp())
     except QueryError as error:
-        st.error(escaped(str(error)), icon=":material/error:")
+        st.error(with_code(str(error)), icon=":material/error:")
         return
     if not found:
         st.info(
@@ -200,7 +200,7 @@ def save_label(key: FeatureKey, text: str, by: str) -> None:
         changed = keep_edit(key.source_set, edit, cached.store(), library, tell)
     except StoreError as error:
         bar.empty()
-        st.error(escaped(str(error)), icon=":material/error:")
+        st.error(with_code(str(error)), icon=":material/error:")
         return
     cached.forget_labels()
     st.session_state.label_saved = escaped(f"{title_of(text) or 'No label'}: shown in {counted(len(changed), 'graph')}")

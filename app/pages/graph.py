@@ -8,7 +8,7 @@ from app import cached
 from app.component import link_graph
 from app.graphlist import caption, named_graph, prompt_text, version_of
 from app.keeping import keep_order
-from app.markdown import escaped
+from app.markdown import escaped, with_code
 from app.messages import show_nothing_loaded
 from app.routes import graph_address
 from app.viewlink import missing_view, read_view, same_place, write_view
@@ -27,7 +27,7 @@ def main() -> None:
         show_facts(row)
     st.set_page_config(page_title=f"{prompt_text(row['prompt'])} · Throughline")
     if said := missing_view():
-        st.warning(escaped(said), icon=":material/link_off:")
+        st.warning(with_code(said), icon=":material/link_off:")
     st.session_state.address_unread = True
     show_graph(row)
 
@@ -127,7 +127,7 @@ def keep(order: dict[str, Any], row: dict[str, Any]) -> None:
             del st.session_state.order_from_graph
     except CircuitError as error:
         del st.session_state.order_from_graph
-        st.toast(escaped(str(error)), icon=":material/error:", duration="infinite")
+        st.toast(with_code(str(error)), icon=":material/error:", duration="infinite")
         return
     cached.forget_labels()
     st.rerun()

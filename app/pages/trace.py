@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from app import cached
-from app.markdown import escaped
+from app.markdown import escaped, with_code
 from app.trace_order import FREQUENT, SETTINGS, Setting, TraceOrder, read_order
 from app.trace_run import RUNS, TraceRun, start
 from ingest.library import default_library
@@ -106,7 +106,7 @@ def ask(order: TraceOrder, busy: bool) -> None:
         asked.check()
         run = start_once(asked)
     except CircuitError as error:
-        st.error(escaped(str(error)), icon=":material/error:")
+        st.error(with_code(str(error)), icon=":material/error:")
     else:
         go_to(asked, run.id)
 
@@ -206,7 +206,7 @@ def show_end(run: TraceRun) -> None:
     if run.state == "cancelled":
         st.info("Cancelled; nothing of it was kept.", icon=":material/stop_circle:")
     elif run.state == "failed":
-        st.error(escaped(run.error), icon=":material/error:")
+        st.error(with_code(run.error), icon=":material/error:")
     if run.report and run.state == "done":
         with st.container(border=True):
             left, right = st.columns([5, 1], vertical_alignment="center")
