@@ -223,6 +223,7 @@ def test_what_is_typed_in_the_editor_is_text_and_never_markup(page: Page):
 def test_from_the_list_of_labels_into_the_editor_to_a_chart_with_an_address(page: Page):
     page.goto("/cypher?q=MATCH (n:Token) RETURN n.label AS token, count(n) AS n")
     expect(page.get_by_text("5 rows · ")).to_be_visible(timeout=60_000)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")  # all is drawn
     page.get_by_test_id("stMain").get_by_text("Chart", exact=True).click()
     expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible(timeout=30_000)
     expect(page).to_have_url(re.compile("view=chart"))
