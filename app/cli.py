@@ -412,6 +412,20 @@ def start() -> None:
 
 
 @db.command
+def prepare() -> None:
+    """Let Java keep what it compiles, once: from then on the server starts in half the time and works sooner.
+
+    Takes two minutes and 250 MB beside Neo4j's jars; to be done again after an update of Java or Neo4j.
+    """
+    from ingest.prepare import prepare
+
+    with progress_bar() as progress:
+        kept = prepare(progress=progress)
+    size_mb = sum(path.stat().st_size for path in kept) / 1e6
+    _say(f"Java has kept {size_mb:.0f} MB in {kept[0].parent}, for every start of Neo4j from now on.")
+
+
+@db.command
 def stop() -> None:
     """Stop the local server; the data stay."""
     from ingest.server import LocalServer

@@ -22,9 +22,10 @@ import psutil
 from ingest import leash
 from ingest.import_files import ImportFiles
 from ingest.jars import fetch_jars
+from ingest.java import java_command
 from ingest.library import Library
 from ingest.rows import graph_rows
-from ingest.server import LocalServer, java_command
+from ingest.server import LocalServer
 from ingest.store import GraphStore
 from ingest.writing import Added, Progress
 from tracer.errors import CircuitError, GraphFormatError, StoreError, StoreUnreachableError
@@ -33,7 +34,7 @@ from tracer.graph import AttributionGraph
 BULK_FROM = 300_000  # edges; below that the restart of the server, 5 to 15 s, costs more than it saves
 WORTH_WAITING = 8 << 20  # bytes of files, from which they are first all read: 80,000 links in JSON
 TOOL_CLASS = "org.neo4j.cli.AdminTool"
-TOOL_MEMORY = "--max-off-heap-memory=400m"
+TOOL_COMMAND = ("database", "import", "full", "neo4j", "--max-off-heap-memory=400m")
 TOOL_STEPS = 80  # per cents that it prints, in steps of five, for each of its four stages
 BEAT_S = 0.5
 
@@ -107,7 +108,7 @@ def _import(
     server = LocalServer(store.connection.folder)
     with store.held_empty():
         pass  # asked again when it matters; but here a refusal costs nothing yet
-    with _workplace(server.folder / "import") as folder:
+    with workplace(server.folder / "import") as folder:
         files = ImportFiles(folder)
         for done, graph_id in enumerate(ids):
             if progress:
@@ -117,7 +118,7 @@ def _import(
                 files.add(graph_rows(library.load(graph_id)))
             except GraphFormatError as error:
                 yield graph_id, error
-        _run_tool(folder, files.finish(), fetch_jars(server.jars), progress, beat)
+        run_tool(folder, files.finish(), fetch_jars(server.jars), progress, beat)
         with store.held_empty() as meta, server.exchanged(folder / "data", progress) as connection:
             _complete(GraphStore(connection), files, meta)
     store.reopen(connection)
@@ -137,35 +138,53 @@ def _complete(made: GraphStore, files: ImportFiles, meta: dict) -> None:
 
 
 @contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """An empty folder inside this one for one import at a time; what earlier ones left is removed."""
+def workplace(folder: Path, end: Callable[[Path], None] | None = None) -> Iterator[Path]:
+    """An empty folder inside this one for one command at a time; what earlier ones left is removed.
+
+    Args:
+        end: How to end what a killed command may have left at work in such a folder; `end_tool` if not given.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with filelock.FileLock(folder / "import.lock").acquire(timeout=0):
+        with filelock.FileLock(folder / "one.lock").acquire(timeout=0):
             for left in folder.iterdir():
                 if left.is_dir():
-                    _end_tool(left)
+                    (end or end_tool)(left)
                     shutil.rmtree(left, ignore_errors=True)
             place = folder / str(uuid.uuid4())
-            (place / "conf").mkdir(parents=True)
-            (place / "conf" / "neo4j.conf").touch()
+            place.mkdir()
             try:
                 yield place
             finally:
                 shutil.rmtree(place, ignore_errors=True)
     except filelock.Timeout:
         raise StoreError(
-            f"another command is importing graphs into {folder.parent}; expected to be alone. Wait for it."
+            f"another command works in {folder}; expected to be the only one. Wait for it to end."
         ) from None
 
 
-def _run_tool(
-    folder: Path, arguments: list[str], jars: list[Path], progress: Progress | None, beat: Callable[[], object]
+def run_tool(
+    folder: Path,
+    arguments: list[str],
+    jars: list[Path],
+    progress: Progress | None = None,
+    beat: Callable[[], object] = lambda: None,
+    lesson: Path | None = None,
 ) -> None:
-    """Make the data folder."""
+    """Make the data folder.
+
+    Args:
+        arguments: What `ImportFiles` tells.
+        lesson: Where the tool shall write down what it has learned; see `prepare`.
+
+    Raises:
+        StoreError: The tool failed; with the last lines that it said.
+    """
+    (folder / "conf").mkdir()
+    (folder / "conf" / "neo4j.conf").touch()
     said = folder / "said.txt"
     home = {"NEO4J_HOME": str(folder), "NEO4J_CONF": str(folder / "conf")}
-    command = java_command(jars, (), TOOL_CLASS, "database", "import", "full", "neo4j", TOOL_MEMORY, *arguments)
+    command = java_command(jars, TOOL_CLASS, *TOOL_COMMAND, *arguments, lesson=lesson)
     with said.open("wb") as out:
         tool = subprocess.Popen(
             [sys.executable, leash.__file__, *command],  # else it would go on for minutes where this process is killed
@@ -191,7 +210,7 @@ def _run_tool(
         progress(TOOL_STEPS, TOOL_STEPS, "importing")
 
 
-def _end_tool(folder: Path) -> None:
+def end_tool(folder: Path) -> None:
     """End an import tool that works in this folder, and whose command has died."""
     for process in psutil.process_iter():
         try:

@@ -66,6 +66,11 @@ def fetch_jars(folder: Path, progress: Progress | None = None, jars: tuple[Jar, 
     return [jar.path_in(folder) for jar in jars]
 
 
+def jar_paths(folder: Path) -> list[Path]:
+    """Where all jars are once they are fetched."""
+    return [jar.path_in(folder) for jar in read_lock()]
+
+
 def _is_good(jar: Jar, folder: Path) -> bool:
     path = jar.path_in(folder)
     if not path.is_file():

