@@ -44,7 +44,7 @@ def show_answer(asked: Asked, query: Query | None, text: str) -> None:
     missing = next((blank for blank in blanks if not values[blank.name]), None)
     if missing:
         wanted = f"Fill in ${missing.name}" + (f": {missing.meaning}" if missing.meaning else "")
-        st.info(escaped(f"{wanted}."), icon=":material/edit:")
+        st.info(with_code(f"{wanted}."), icon=":material/edit:")
         return
     if text.strip() != asked.text:
         st.caption("The query was changed since; this is the answer of the one that was run.")

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import cached
 from app.history import Past, default_history
-from app.markdown import escaped
+from app.markdown import escaped, with_code
 from app.params import Asked
 from ingest.own_queries import KIND
 from ingest.queries import Query
@@ -23,7 +23,7 @@ def show_saved(queries: dict[str, Query]) -> None:
         with st.expander(title, expanded=True), st.container(gap=None, key=f"narrow_list {title}"):
             for query in chosen:
                 name = query.name.replace("_", " ")
-                if st.button(name, key=f"saved {query.name}", type="tertiary", help=escaped(query.purpose)):
+                if st.button(name, key=f"saved {query.name}", type="tertiary", help=with_code(query.purpose)):
                     open_asked(Asked(query.text, query.name))
 
 
@@ -70,7 +70,8 @@ def details(past: Past) -> str:
         f"${name.removeprefix('param_')} = {value}" for name, value in past.params.items() if name[:6] == "param_"
     ]
     text = past.params.get("q") or past.params.get("name", "")
-    return escaped("\n\n".join(part for part in (past.when, text, ", ".join(filled), past.error) if part))
+    parts = [escaped(part) for part in (past.when, text, ", ".join(filled)) if part]
+    return " ".join([*parts, with_code(past.error)] if past.error else parts)
 
 
 def insert(word: str) -> None:

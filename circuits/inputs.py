@@ -83,10 +83,7 @@ class Inputs:
         layer = layer_N[target[begin]]
         if (layer[1:] < layer[:-1]).any():
             # Edges are sorted by target already; a stable sort keeps the edges of a target together.
-            chosen = np.arange(len(edges))[chosen][np.argsort(layer_N[target], kind="stable")]
-            target = edges.target[chosen]
-            begin = _runs(target)
-            layer = layer_N[target[begin]]
+            return cls.of_edges(graph, np.arange(len(edges))[chosen][np.argsort(layer_N[target], kind="stable")])
         node = target[begin]
         row_N = np.full(len(layer_N), -1)
         row_N[node] = np.arange(len(node))

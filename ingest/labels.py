@@ -11,7 +11,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -129,17 +129,15 @@ class LabelStore:
         edits, imports = ({each.feature: each for each in labels if each.kind == kind} for kind in ("edit", "import"))
         if not edits and not imports:
             return graph
-        rows = graph.slice_of(NodeKind.FEATURE)
-        nodes = graph.nodes
-        texts, notes = nodes["label"].tolist(), nodes["label_note"].tolist()
-        layers, indices = nodes["layer"].tolist(), nodes["index"].tolist()
-        for row in range(rows.start, rows.stop):
-            feature = layers[row], indices[row]
+
+        def seen(feature: tuple[int, int], text: str, note: str) -> tuple[str, str]:
             if edit := edits.get(feature):
-                texts[row], notes[row] = edit.label, _note(edit)
-            elif (not texts[row] or notes[row].startswith(IMPORTED)) and (found := imports.get(feature)):
-                texts[row], notes[row] = found.label, _note(found)
-        return dataclasses.replace(graph, nodes=nodes.assign(label=texts, label_note=notes))
+                return edit.label, _note(edit)
+            if (not text or note.startswith(IMPORTED)) and (found := imports.get(feature)):
+                return found.label, _note(found)
+            return text, note
+
+        return _relabelled(graph, seen)
 
     def without(self, graph: AttributionGraph, gone: Collection[Label]) -> AttributionGraph:
         """The graph with the label that came with it in place of each of these edits and imports that it shows.
@@ -153,13 +151,11 @@ class LabelStore:
         for each in self.of(graph.metadata.source_set):
             if each.kind == "graph" and each.graph_id == graph.graph_id:
                 own.setdefault(each.feature, each.label)
-        nodes = graph.nodes
-        texts, notes, layers, indices = (nodes[name].tolist() for name in ("label", "label_note", "layer", "index"))
-        for row in range(len(nodes))[graph.slice_of(NodeKind.FEATURE)]:
-            feature = layers[row], indices[row]
-            if (feature, texts[row], notes[row]) in shown:
-                texts[row], notes[row] = own.get(feature, ""), ""
-        return dataclasses.replace(graph, nodes=nodes.assign(label=texts, label_note=notes))
+
+        def seen(feature: tuple[int, int], text: str, note: str) -> tuple[str, str]:
+            return (own.get(feature, ""), "") if (feature, text, note) in shown else (text, note)
+
+        return _relabelled(graph, seen)
 
     def _write(self, source_set: str, labels: list[Label]) -> None:
         lines = (json.dumps(asdict(label), ensure_ascii=False).encode() + b"\n" for label in labels)
@@ -310,6 +306,17 @@ def _count(value: Any) -> int:
     if number < 0 or isinstance(value, bool):
         raise ValueError(f"{value!r} is no number from 0")
     return number
+
+
+def _relabelled(
+    graph: AttributionGraph, seen: Callable[[tuple[int, int], str, str], tuple[str, str]]
+) -> AttributionGraph:
+    """The graph with other labels at its features: (feature, label, note) -> (label, note)."""
+    nodes, rows = graph.nodes, graph.slice_of(NodeKind.FEATURE)
+    texts, notes, layers, indices = (nodes[name].tolist() for name in ("label", "label_note", "layer", "index"))
+    for row in range(rows.start, rows.stop):
+        texts[row], notes[row] = seen((layers[row], indices[row]), texts[row], notes[row])
+    return dataclasses.replace(graph, nodes=nodes.assign(label=texts, label_note=notes))
 
 
 def _note(label: Label) -> str:

@@ -37,7 +37,7 @@ def main() -> None:
         text, wanted = edit()
         query = next((query for query in queries.values() if query.text == text.strip()), None)
         if query:
-            st.caption(escaped(query.purpose))
+            st.caption(with_code(query.purpose))
         blanks = blanks_of(text, query)
         values = fields(blanks)
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -58,7 +58,7 @@ def ordered() -> TraceOrder:
     try:
         return read_order({name: given.get_all(name) for name in given})
     except CircuitError as error:
-        st.warning(escaped(f"This link cannot be read: {error}"), icon=":material/link_off:")
+        st.warning(with_code(f"This link cannot be read: {error}"), icon=":material/link_off:")
         return TraceOrder()
 
 
