@@ -1,6 +1,7 @@
 """Once for an installation: Java learns on made-up graphs what Neo4j needs, and keeps it for every later start."""
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ N_GRAPHS = 8
 N_FEATURES, N_EDGES = 800, 35_000  # as a published graph has
 N_LAYERS, TOKENS, OUTPUTS = 26, ("Fact", ":", " Dallas", " is"), (" Austin", " Texas")
 TIMES_ASKED = 10
+ROOM_MB = 1000  # while it works
 QUESTIONS = {
     "graphs": {},
     "graphs_with": {"term": "Texas"},
@@ -31,7 +33,6 @@ QUESTIONS = {
     "reused_edges": {},
     "three_node_motifs": {},
 }
-TIMEOUT_S = 600  # for what takes half a minute
 TOOL, SERVER = "tool", "server"  # folders to work in
 
 
@@ -49,31 +50,48 @@ def prepare(jars: Path | None = None, progress: Progress | None = None) -> list[
         The files that are kept now, 250 MB.
 
     Raises:
-        StoreError: A program failed, or has not told what it learned; nothing has changed then.
+        StoreError: A program failed, has not told what it learned, or there is no room; nothing has changed then.
     """
+    if sys.platform == "win32":
+        raise StoreError(
+            "Java writes down what it has learned when a server is asked to end, which Windows cannot do (it ends "
+            "programs by force); expected another system. Neo4j runs here as before."
+        )
     report = progress or (lambda done, total, what: None)
-    total = N_GRAPHS + 4
     cache = jars or jar_cache()
     found = fetch_jars(cache, progress)
     folder = kept_folder(found)
-    with workplace(folder / "learning", _end_what_was_left) as place:
-        tool, server = place / TOOL, place / SERVER
-        graphs = [_made_graph(seed) for seed in range(N_GRAPHS)]
-        report(0, total, "learning to import")
-        _learn_to_import(graphs, tool, found)
-        for done in _learn_to_serve(graphs, server, cache):
-            report(1 + done, total, "learning to serve")
-        made = []
-        for main_class, options, at in ((TOOL_CLASS, (), tool), (MAIN_CLASS, SERVER_OPTIONS, server)):
-            report(N_GRAPHS + 2 + len(made), total, "keeping what was learned")
-            kept = kept_file(found, main_class, options)
-            made.append((_keep(found, options, _lesson(at), at.with_suffix(KEPT)), kept))
-        for old in folder.glob(f"*{KEPT}"):
-            old.unlink()
-        for part, kept in made:
-            part.replace(kept)
-    report(total, total, "keeping what was learned")
+    try:
+        with workplace(folder / "learning", _end_what_was_left) as place:
+            made = _learn(place, cache, found, report)
+            for old in folder.glob(f"*{KEPT}"):
+                old.unlink()
+            for part, kept in made:
+                part.replace(kept)
+    except OSError as error:
+        raise StoreError(
+            f"{error.filename or folder}: {error.strerror}; expected a folder of this user's own with room for "
+            f"{ROOM_MB} MB. Free some, or choose another place with THROUGHLINE_JARS, and run the command again."
+        ) from error
     return [kept for _, kept in made]
+
+
+def _learn(place: Path, cache: Path, jars: list[Path], report: Progress) -> list[tuple[Path, Path]]:
+    """What is to be kept of each program, and where."""
+    tool, server = place / TOOL, place / SERVER
+    total = N_GRAPHS + 4
+    graphs = [_made_graph(seed) for seed in range(N_GRAPHS)]
+    report(0, total, "learning to import")
+    _learn_to_import(graphs, tool, jars)
+    for done in _learn_to_serve(graphs, server, cache):
+        report(1 + done, total, "learning to serve")
+    made = []
+    for main_class, options, at in ((TOOL_CLASS, (), tool), (MAIN_CLASS, SERVER_OPTIONS, server)):
+        report(N_GRAPHS + 2 + len(made), total, "keeping what was learned")
+        kept = kept_file(jars, main_class, options)
+        made.append((_keep(jars, options, _lesson(at), at.with_suffix(KEPT)), kept))
+    report(total, total, "keeping what was learned")
+    return made
 
 
 def _end_what_was_left(place: Path) -> None:
@@ -115,12 +133,10 @@ def _keep(jars: list[Path], options: tuple[str, ...], lesson: Path, part: Path) 
     """Make the file to keep."""
     if not lesson.exists():
         raise StoreError(
-            f"Neo4j ended without writing down what it has learned in {lesson.name}; expected it to. It was ended by "
-            "force: on Windows always, elsewhere where it took over a minute. Run the command again on an idle machine."
+            "Neo4j was ended by force, before it had written down what it learned; expected it to end within a minute. "
+            "Run the command again on an idle machine."
         )
-    done = subprocess.run(
-        keep_command(jars, lesson, part, options), capture_output=True, text=True, timeout=TIMEOUT_S, check=False
-    )
+    done = subprocess.run(keep_command(jars, lesson, part, options), capture_output=True, text=True, check=False)
     if done.returncode or not part.exists():
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise StoreError(f"Java could not keep what it has learned: {' '.join(lines[-3:])[:600]}")

@@ -19,6 +19,8 @@ from tests.ingest.made_graphs import make_graph
 from tests.neo4j_fixture import shared_jars
 from tracer.errors import StoreError
 
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="servers are ended by force there")
+
 
 @pytest.fixture
 def jars(tmp_path: Path, neo4j_home: Path) -> Path:
@@ -35,7 +37,6 @@ def kept_in(jars: Path) -> set[Path]:
     return set(kept_folder(jar_paths(jars)).glob("*.aot"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a server is ended by force there")
 def test_a_prepared_server_starts_with_what_was_kept(tmp_path, jars, monkeypatch):
     for name, less in {"N_GRAPHS": 2, "N_EDGES": 2_000, "TIMES_ASKED": 1}.items():
         monkeypatch.setattr(module, name, less)
@@ -92,10 +93,16 @@ def test_what_was_not_learned_is_said_and_nothing_changes(lesson, jars, monkeypa
     kept_folder(jar_paths(jars)).mkdir()
     before = kept_folder(jar_paths(jars)) / "AdminTool-before.aot"
     before.touch()
-    with pytest.raises(StoreError, match="Java could not keep" if lesson else "ended without writing down") as caught:
+    with pytest.raises(StoreError, match="Java could not keep" if lesson else "ended by force") as caught:
         prepare(jars)
     assert "\n" not in str(caught.value)
     assert kept_in(jars) == {before}
+
+
+def test_a_place_that_cannot_be_written_is_named(jars):
+    kept_folder(jar_paths(jars)).touch()
+    with pytest.raises(StoreError, match=r"kept.*expected a folder of this user's own with room for 1000 MB"):
+        prepare(jars)
 
 
 def test_a_server_that_a_killed_command_left_is_ended(jars, monkeypatch):
@@ -105,7 +112,7 @@ def test_a_server_that_a_killed_command_left_is_ended(jars, monkeypatch):
     (left / "server").mkdir(parents=True)
     program = [sys.executable, "-c", "import time; time.sleep(60)", f"--home-dir={left / 'server'}"]
     with subprocess.Popen(program) as process:
-        with pytest.raises(StoreError, match="ended without writing down"):
+        with pytest.raises(StoreError, match="ended by force"):
             prepare(jars)
         process.wait(5)
     assert not left.exists()
