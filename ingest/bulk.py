@@ -22,7 +22,7 @@ import psutil
 from ingest import leash
 from ingest.import_files import ImportFiles
 from ingest.jars import fetch_jars
-from ingest.java import java_command
+from ingest.java import java_command, last_words
 from ingest.library import Library
 from ingest.rows import graph_rows
 from ingest.server import LocalServer
@@ -204,8 +204,7 @@ def run_tool(
         finally:
             tool.communicate()  # lets go of the leash
     if tool.returncode:
-        lines = [line for line in said.read_text("utf-8", "replace").splitlines() if line.strip()]
-        raise StoreError(f"the import tool of Neo4j failed: {' '.join(lines[-3:])[:600]}")
+        raise StoreError(f"the import tool of Neo4j failed: {last_words(said.read_text('utf-8', 'replace'))}")
     if progress:
         progress(TOOL_STEPS, TOOL_STEPS, "importing")
 

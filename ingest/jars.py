@@ -63,12 +63,12 @@ def fetch_jars(folder: Path, progress: Progress | None = None, jars: tuple[Jar, 
     missing = [jar for jar in jars if not _is_good(jar, folder)]
     if missing:
         _fetch_all(missing, folder, len(jars), progress)
-    return [jar.path_in(folder) for jar in jars]
+    return jar_paths(folder, jars)
 
 
-def jar_paths(folder: Path) -> list[Path]:
-    """Where all jars are once they are fetched."""
-    return [jar.path_in(folder) for jar in read_lock()]
+def jar_paths(folder: Path, jars: tuple[Jar, ...] = ()) -> list[Path]:
+    """Where all jars, or those of another list than the pinned one, are once they are fetched."""
+    return [jar.path_in(folder) for jar in jars or read_lock()]
 
 
 def _is_good(jar: Jar, folder: Path) -> bool:

@@ -33,10 +33,10 @@ def java_command(
         options: For Java, beside those for every program.
         lesson: Where this run shall write down what it has learned when it ends, for `keep_command`.
     """
-    kept = kept_file(jars, main_class, options)
     if lesson:
         learned = ["-XX:AOTMode=record", f"-XX:AOTConfiguration={lesson}"]
     else:
+        kept = kept_file(jars, main_class, options)
         learned = [f"-XX:AOTCache={kept}", *KEPT_LOG] if kept.exists() else []
     return [*_java(jars, options, learned), main_class, *arguments]
 
@@ -59,6 +59,16 @@ def kept_file(jars: list[Path], main_class: str, options: tuple[str, ...] = ()) 
 def kept_folder(jars: list[Path]) -> Path:
     """The folder of all that Java keeps: beside the folders of the jars."""
     return Path(os.path.commonpath(jars)) / "kept"
+
+
+def last_words(text: str) -> str:
+    """The end of what a program said before it failed, in one line.
+
+    >>> last_words("one\\ntwo\\n\\nthree\\nfour\\n")
+    'two three four'
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    return " ".join(lines[-3:])[:600]
 
 
 def _java(jars: list[Path], options: tuple[str, ...], learned: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from ingest.bulk import TOOL_CLASS, end_tool, run_tool, workplace
 from ingest.home import jar_cache
 from ingest.import_files import ImportFiles
 from ingest.jars import Progress, fetch_jars
-from ingest.java import KEPT, keep_command, kept_file, kept_folder
+from ingest.java import KEPT, keep_command, kept_file, kept_folder, last_words
 from ingest.rows import graph_rows
 from ingest.server import MAIN_CLASS, SERVER_OPTIONS, LocalServer
 from ingest.store import GraphStore
@@ -70,8 +70,8 @@ def prepare(jars: Path | None = None, progress: Progress | None = None) -> list[
                 part.replace(kept)
     except OSError as error:
         raise StoreError(
-            f"{error.filename or folder}: {error.strerror}; expected a folder of this user's own with room for "
-            f"{ROOM_MB} MB. Free some, or choose another place with THROUGHLINE_JARS, and run the command again."
+            f"{error.filename or folder}: {error.strerror or error}; expected a folder of this user's own with room "
+            f"for {ROOM_MB} MB. Free some, or choose another place with THROUGHLINE_JARS, and run the command again."
         ) from error
     return [kept for _, kept in made]
 
@@ -138,8 +138,7 @@ def _keep(jars: list[Path], options: tuple[str, ...], lesson: Path, part: Path) 
         )
     done = subprocess.run(keep_command(jars, lesson, part, options), capture_output=True, text=True, check=False)
     if done.returncode or not part.exists():
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise StoreError(f"Java could not keep what it has learned: {' '.join(lines[-3:])[:600]}")
+        raise StoreError(f"Java could not keep what it has learned: {last_words(done.stdout + done.stderr)}")
     return part
 
 

@@ -126,13 +126,12 @@ class LocalServer:
     def status(self) -> ServerStatus:
         """Whether the server runs, where, and how large it is."""
         record = self._running()
-        size_mib = _size_mib(self.folder / "data")
+        size_mib, prepared = _size_mib(self.folder / "data"), self.is_prepared()
         if record is None:
-            return ServerStatus(False, str(self.folder), data_mib=size_mib, prepared=self.is_prepared())
+            return ServerStatus(False, str(self.folder), data_mib=size_mib, prepared=prepared)
         memory_mib = psutil.Process(record.pid).memory_info().rss / 2**20
         uri = f"bolt://{HOST}:{record.port}"
         started = datetime.fromtimestamp(record.started).astimezone().isoformat(timespec="seconds")
-        prepared = self.is_prepared()
         return ServerStatus(True, str(self.folder), uri, record.pid, started, memory_mib, size_mib, prepared)
 
     def is_prepared(self) -> bool:
