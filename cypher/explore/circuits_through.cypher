@@ -51,30 +51,35 @@ WITH graph_id, collect(nodes) AS groups WHERE size(groups) = size($terms)
 
 // from the last text back to the first: the best path that starts at each of the nodes of a text and goes on to the end.
 // Of all ways that meet in a node only the best goes on, link by link, so ways are not listed; as links that are strong
-// enough are few into a node and can be many out of it, up to two are followed backwards, and one out of the text before
+// enough are few into a node and can be many out of it, up to two are followed backwards, and one out of the text
+// before. Those come first: a way that goes back two links counts only where one of them ends
 WITH graph_id, groups, size(groups) - 2 AS last
 UNWIND reduce(
   paths = [node IN groups[last + 1] | [node, 1.0, []]],
   place IN range(last, 0, -1) | COLLECT {
-    CALL (paths, groups, place) {
-      UNWIND paths AS path
-      RETURN path[0] AS node, [path[1], path[2]] AS best, null AS first
-      UNION ALL
+    CALL (groups, place) {
+      UNWIND groups[place] AS source
+      MATCH (source)-[edge:AFFECTS]->(node) WHERE edge.share >= $min_share
+      RETURN collect(edge) AS firsts, collect(DISTINCT node) AS reached
+    }
+    CALL (paths) {
       UNWIND paths AS path
       WITH path[0] AS target, path[1] AS strength, path[2] AS edges
       MATCH (target)<-[edge:AFFECTS]-(source) WHERE edge.share >= $min_share
       WITH source, max([strength * edge.share, [edge] + edges]) AS best
-      CALL (source, best) {
-        RETURN source AS node, best AS longer
-        UNION ALL
-        MATCH (source)<-[edge:AFFECTS]-(node) WHERE edge.share >= $min_share
-        RETURN node, [best[0] * edge.share, [edge] + best[1]] AS longer
-      }
-      RETURN node, longer AS best, null AS first
+      RETURN collect([source, best[0], best[1]]) AS near
+    }
+    CALL (paths, near, firsts, reached) {
+      UNWIND [way IN paths + near WHERE way[0] IN reached] AS way
+      RETURN way[0] AS node, [way[1], way[2]] AS best, null AS first
       UNION ALL
-      UNWIND groups[place] AS source
-      MATCH (source)-[edge:AFFECTS]->(node) WHERE edge.share >= $min_share
-      RETURN node, null AS best, edge AS first
+      UNWIND near AS way
+      WITH way[0] AS source, way[1] AS strength, way[2] AS edges, reached
+      MATCH (source)<-[edge:AFFECTS]-(node) WHERE edge.share >= $min_share AND node IN reached
+      RETURN node, [strength * edge.share, [edge] + edges] AS best, null AS first
+      UNION ALL
+      UNWIND firsts AS first
+      RETURN endNode(first) AS node, null AS best, first
     }
     WITH node, max(best) AS best, collect(first) AS edges WHERE best IS NOT NULL
     UNWIND edges AS edge
