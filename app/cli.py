@@ -162,7 +162,7 @@ def check(
     if failed:
         raise UnsupportedModelError(
             f"{model}: {len(failed)} of {len(found)} checks failed, the first that {failed[0].name} "
-            f"({failed[0].seen}). Graphs of it would not be right; what was seen stands above."
+            f"({failed[0].seen}). Do not trust graphs of it before you know why; what was seen stands above."
         )
 
 

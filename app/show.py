@@ -13,12 +13,12 @@ from tracer.display import top_nodes
 from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
 
-OUTPUT, FEATURE, EDGE = "probability", "influence", "effect"
+OUTPUT, FEATURE, EDGE, LEFT = "probability", "influence", "effect", "remainder"
 CSV_COLUMNS = ["part", "rank", "text", "node_id", "measure", "value"]
 
 
 def print_graph(graph: AttributionGraph, n: int, format: Format) -> None:
-    """Print what a graph is of, and the n outputs, features, edges into the first output and paths that lead."""
+    """Print what a graph is of, and the n outputs, features, edges into the first target and paths that lead."""
     top = top_of(graph, n)
     if format == "json":
         return print_json(top)
@@ -27,9 +27,11 @@ def print_graph(graph: AttributionGraph, n: int, format: Format) -> None:
     console = Console(highlight=False)
     for line in _head(graph):
         console.print(Text(line), soft_wrap=True)
-    first = top["outputs"][0]["text"] if top["outputs"] else ""
+    targets = top["explained"] or top["outputs"]
+    first = targets[0]["text"] if targets else ""
     parts = {
-        "Outputs": ("outputs", ["text", "probability", "node_id"]),
+        "Features that are explained": ("explained", ["text", "activation", "remainder", "node_id"]),
+        "Outputs": ("outputs", ["text", "probability", "remainder", "node_id"]),
         "Most influential features": ("features", ["text", "activation", "influence", "node_id"]),
         f"Strongest direct effects on {first!r}": ("edges_into", ["text", "effect", "share", "node_id"]),
     }
@@ -38,7 +40,8 @@ def print_graph(graph: AttributionGraph, n: int, format: Format) -> None:
             console.print(Text(f"\n{title}", "bold"))
             print_rows(columns, top[name], "table")
     if top["paths"]:
-        console.print(Text("\nStrongest indirect paths from a token to an output", "bold"))
+        end = "an explained feature" if top["explained"] else "an output"
+        console.print(Text(f"\nStrongest indirect paths from a token to {end}", "bold"))
     for path in top["paths"]:
         console.print(Text(path_text(path)), soft_wrap=True)
 
@@ -48,7 +51,8 @@ def top_of(graph: AttributionGraph, n: int) -> dict[str, Any]:
     about = graph.metadata
     names = ("slug", "prompt", "model", "source_set", "origin", "target", "complete")
     scores = ("replacement_score", "completeness_score")
-    outputs = top_nodes(graph, NodeKind.LOGIT, n)
+    outputs, explained = top_nodes(graph, NodeKind.LOGIT, n), _explained(graph)
+    targets = explained or outputs
     return {
         "graph_id": graph.graph_id,
         **{name: getattr(about, name) for name in (*names, *scores)},
@@ -57,14 +61,21 @@ def top_of(graph: AttributionGraph, n: int) -> dict[str, Any]:
         "edges": len(graph.edges),
         "kept_nodes": int(graph.nodes["kept"].to_numpy().sum()),
         "kept_edges": int(graph.edges.kept.sum()),
-        "outputs": [_node(node) | {OUTPUT: _known(node[OUTPUT])} for node in outputs],
+        "outputs": [_node(node) | {name: _known(node[name]) for name in (OUTPUT, LEFT)} for node in outputs],
+        "explained": [_node(node) | {name: _known(node[name]) for name in ("activation", LEFT)} for node in explained],
         "features": [
-            _node(node) | {"activation": node["activation"], FEATURE: node[FEATURE]}
+            _node(node) | {"activation": node["activation"], FEATURE: node[FEATURE], LEFT: _known(node[LEFT])}
             for node in top_nodes(graph, NodeKind.FEATURE, n)
         ],
-        "edges_into": _edges_into(graph, outputs[0]["node_id"], n) if outputs else [],
+        "edges_into": _edges_into(graph, targets[0]["node_id"], n) if targets else [],
         "paths": [_path(graph, path) for path in _paths(graph, n)],
     }
+
+
+def _explained(graph: AttributionGraph) -> list[dict[str, Any]]:
+    """The features that the graph explains instead of outputs; their probability is 1."""
+    nodes = graph.nodes.iloc[graph.slice_of(NodeKind.FEATURE)]
+    return nodes[nodes["probability"] == 1].to_dict("records") if graph.metadata.target == "feature" else []
 
 
 def _known(value: float) -> float | None:
@@ -85,7 +96,9 @@ def _edges_into(graph: AttributionGraph, node_id: str, n: int) -> list[dict[str,
 
 
 def _paths(graph: AttributionGraph, n: int) -> list[Path]:
-    ends = [np.arange(at.start, at.stop) for at in (graph.slice_of(NodeKind.TOKEN), graph.slice_of(NodeKind.LOGIT))]
+    tokens, outputs = (np.arange(len(graph.nodes))[graph.slice_of(kind)] for kind in (NodeKind.TOKEN, NodeKind.LOGIT))
+    ends = [tokens, np.array([graph.row_of(node["node_id"]) for node in _explained(graph)], int)]
+    ends[1] = ends[1] if len(ends[1]) else outputs
     if not all(len(rows) for rows in ends):
         return []
     return strongest_paths(graph, ends, n, min_hops=2)  # a single hop is an edge, which is listed above

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.terminal import ProgressCallback
-from tracer.config import TraceConfig
+from tracer.config import COST_SETTINGS, TraceConfig
 from tracer.errors import CircuitError, GraphFormatError, PromptError
 from tracer.graph import METADATA_FILE, read_metadata
 from tracer.provenance import same_files
@@ -17,8 +18,6 @@ from tracer.schema import slug_of
 if TYPE_CHECKING:
     from tracer.estimate import Estimate
     from tracer.replacement import ReplacementModel
-
-SAME_RESULT = ("verbose", "device")  # settings that do not ask for another graph
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def graph_folders(
     prompts: Sequence[Prompt], model: str, transcoders: str, config: TraceConfig, parent: Path
 ) -> list[Path]:
     """A folder for each prompt's graph below `parent`, named after the prompt and everything that was asked."""
-    settings = {name: value for name, value in asdict(config).items() if name not in SAME_RESULT}
+    settings = {name: value for name, value in asdict(config).items() if name not in COST_SETTINGS}
     asked = json.dumps([model, transcoders, settings], sort_keys=True)
     return [
         parent / f"{slug_of(prompt.slug or _ids_text(prompt))}-{_short_hash(asked + prompt.text + _ids_text(prompt))}"
@@ -150,16 +149,13 @@ def _is_current(folder: Path, model: str, transcoders: str) -> bool:
 
 
 def _ids_from_text(text: str) -> tuple[int, ...]:
-    try:
-        ids = tuple(int(part) for part in text.replace(",", " ").split())
-    except ValueError:
-        ids = ()
-    if not ids:
+    parts = re.split(r"\s*,\s*|\s+", text.strip())
+    if not all(part.isdecimal() and part.isascii() for part in parts):
         raise PromptError(
             f"--token-ids {text!r} are no token ids; expected numbers with commas between them, such as 2,17,5. "
             "Correct them, or give the prompt as a text."
         )
-    return ids
+    return tuple(map(int, parts))
 
 
 def _ids_text(prompt: Prompt) -> str:
@@ -181,6 +177,7 @@ def _from_json(line: str, where: str) -> Prompt:
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise PromptError(
-            f'{where}: {line[:60]!r} is no prompt; expected an object such as {{"text": "Fact: ..."}}. Correct it.'
+            f'{where}: {line[:60]!r} is no prompt; expected an object such as {{"text": "Fact: ..."}} or '
+            '{"token_ids": [2, 17, 5]}. Correct it.'
         ) from None
     return Prompt(text, slug or (slug_of(text) if text else ""), roles, tuple(token_ids))

@@ -92,6 +92,11 @@ class Forward:
         return self.logits_PV[position - self.logits_from]
 
 
+def is_parallel(text_config: Any) -> bool:
+    """Whether the MLP of a block stands beside its attention and not after it, as configurations tell it."""
+    return getattr(text_config, "use_parallel_residual", False)
+
+
 @dataclass
 class Adapter:
     """A loaded model, with everything that attribution asks of an architecture."""
@@ -116,7 +121,7 @@ class Adapter:
         self.d_head: int = getattr(config, "head_dim", None) or self.d_model // self.n_heads
         self.n_context: int = config.max_position_embeddings
         self.softcap: float | None = getattr(config, "final_logit_softcapping", None)
-        self.parallel: bool = getattr(config, "use_parallel_residual", False)
+        self.parallel = is_parallel(config)
         self.blocks: Sequence[nn.Module] = self._part(self.model, self.layout.blocks)
 
     @property
@@ -213,18 +218,19 @@ class Adapter:
         final = self._norm(self.model, self.layout.final_norm, forward.resid_final_PD).frozen()
         return FrozenModel(tuple(layers), final, forward.position_PD)
 
-    def check_read_hook(self, hook: str) -> None:
-        """Raise DictionaryError where this place does not exist in the blocks of this architecture."""
-        if self.parallel and hook == "hook_resid_mid":
+    @classmethod
+    def check_read_hook(cls, hook: str, name: str, parallel: bool) -> None:
+        """Raise DictionaryError where this place does not exist in the blocks, parallel or not, of this model."""
+        if parallel and hook == "hook_resid_mid":
             reason = "its blocks are parallel, the MLP reads hook_resid_pre or, after its norm, mlp.hook_in"
-        elif not self.parallel and hook == "hook_resid_pre":
+        elif not parallel and hook == "hook_resid_pre":
             reason = "its MLPs read after attention, at hook_resid_mid or, after a norm, mlp.hook_in"
-        elif self.layout.mlp_norm is None and hook == "ln2.hook_normalized":
+        elif cls.layout.mlp_norm is None and hook == "ln2.hook_normalized":
             reason = "its MLPs read the residual stream without a norm, at hook_resid_mid, which is mlp.hook_in"
         else:
             return
         raise DictionaryError(
-            f"the dictionary reads at {hook}; {self.name} has no MLP that reads there: {reason}. "
+            f"the dictionary reads at {hook}; {name} has no MLP that reads there: {reason}. "
             "Give a dictionary that was trained on this model."
         )
 

@@ -140,7 +140,7 @@ def _read(
 ) -> tuple[Tensor, Asked, str]:
     """(P,) the tokens that the model runs on, what is asked of it, and the prompt as text."""
     adapter = model.adapter
-    token_P = encode_prompt(prompt, adapter, chat=config.chat)
+    token_P = encode_prompt(prompt, adapter, chat=config.chat, first_token=config.first_token)
     answer = encode_answer(config.answer, token_P, adapter) if config.answer else []
     asked = ask(config, adapter, model.transcoders, token_P, answer, directions)
     text = prompt_text(prompt, token_P, adapter, chat=config.chat)

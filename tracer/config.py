@@ -8,7 +8,9 @@ from tracer.errors import SettingError
 Target = Literal["logit", "log-odds"]
 Dtype = Literal["float32", "float64", "bfloat16", "float16"]
 COST_SETTINGS = ("batch_size", "device", "offload", "verbose")  # how the work is done; what comes out is the same
-TARGET_SETTINGS = ("chat", "answer", "target_tokens", "target_features", "target_position")  # texts: read into ids
+TARGET_SETTINGS = (  # texts, and how they are read into ids
+    *("chat", "first_token", "answer", "target_tokens", "target_features", "target_position"),
+)
 PEER_SETTINGS: dict[str, dict[str, bool]] = {  # where another tracer's numbers come from other choices than ours
     "circuit-tracer": {
         "keep_errors": False,
@@ -16,6 +18,7 @@ PEER_SETTINGS: dict[str, dict[str, bool]] = {  # where another tracer's numbers 
         "normalise_weights": False,
         "bias_nodes": False,
         "count_left_out": False,
+        "first_token": True,
     },
 }
 
@@ -63,6 +66,9 @@ class TraceConfig:
     """Text that follows the prompt: each of its tokens is explained at the position before it."""
     chat: bool = False
     """The prompt is what a user says; the tokenizer's own chat template is put around it."""
+    first_token: bool = False
+    """A text whose tokenizer has no first token, as that of Qwen, gets the one that ends texts before it. The peer does
+    so: its graphs of Qwen begin with `<|im_end|>`."""
     keep_errors: bool = True
     """Error nodes are never pruned: what the dictionary misses stays in sight. The peer prunes them."""
     keep_first_position: bool = True

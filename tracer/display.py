@@ -1,5 +1,6 @@
 """A graph in the shapes that a notebook wants: networkx, pandas, and a page of HTML with a drawing."""
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,10 @@ def to_html(graph: "AttributionGraph") -> str:
         ),
         f"graph_id {graph.graph_id}",
     ]
-    outputs = [(_text(node), f"{node['probability']:.3f}") for node in top_nodes(graph, NodeKind.LOGIT, LISTED)]
+    outputs = [
+        (_text(node), "" if math.isnan(node["probability"]) else f"{node['probability']:.3f}")  # a difference has none
+        for node in top_nodes(graph, NodeKind.LOGIT, LISTED)
+    ]
     features = [
         (_text(node), f"{node['layer']}/{node['index']}", node["position"], f"{node['activation']:.3g}",
          f"{node['influence']:.3f}")

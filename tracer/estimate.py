@@ -156,7 +156,7 @@ def check_fits(sizes: Sizes, free_bytes: float) -> Estimate:
     """The estimate of a trace that fits into this memory.
 
     Raises:
-        SettingError: It does not; the message names the longest prompt that would.
+        SettingError: It does not; the message names a setting with which it would, or else the longest prompt.
     """
     needed = estimate(sizes)
     if needed.memory_bytes <= free_bytes:
@@ -168,14 +168,22 @@ def check_fits(sizes: Sizes, free_bytes: float) -> Estimate:
             fits = middle
         else:
             too_long = middle
-    fewer = replace(sizes, max_edges_per_node=min(sizes.max_edges_per_node, FEW_EDGES))
-    if estimate(fewer).memory_bytes <= free_bytes:
-        remedy = f"Set max_edges_per_node={FEW_EDGES}"
-    elif fits:
-        remedy = f"Shorten the prompt to {fits:,} tokens"
-    else:
-        remedy = "No prompt fits: free memory"
+    remedies = {
+        "Set offload='disk'": replace(sizes, on_disk=True),
+        f"Set max_edges_per_node={FEW_EDGES}": replace(
+            sizes, max_edges_per_node=min(sizes.max_edges_per_node, FEW_EDGES)
+        ),
+        "Set batch_size=1": replace(sizes, batch_size=1),
+        "Set offload='disk' and batch_size=1": replace(sizes, on_disk=True, batch_size=1),
+    }
+    enough = (remedy for remedy, smaller in remedies.items() if estimate(smaller).memory_bytes <= free_bytes)
+    shorter = f"Shorten the prompt to {fits:,} tokens" if fits else "No prompt fits: free memory"
+    traced = min(sizes.n_traced, sizes.n_active)
     raise SettingError(
-        f"{sizes.n_tokens:,} tokens and {sizes.n_traced:,} features would take about {needed.memory_bytes / 1e9:.1f} "
-        f"GB; {free_bytes / 1e9:.1f} GB are free. {remedy}, or use a machine with more."
+        f"{sizes.n_tokens:,} tokens and {traced:,} features would take about {_told(needed.memory_bytes)}; "
+        f"{_told(free_bytes)} are free. {next(enough, shorter)}, or use a machine with more."
     )
+
+
+def _told(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.0f} MB"

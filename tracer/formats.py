@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tracer.errors import DictionaryError
 from tracer.published import Place
@@ -250,13 +250,17 @@ def _top_k(where: str, config: Mapping[str, Any]) -> int | None:
     match activation:
         case None | "relu" | "jumprelu" | "jump_relu" | "batchtopk" | "batch_topk":
             return None  # whether there is a threshold is told by the weights
-        case "topk" if isinstance(k, int) and k > 0:
+        case "topk" if _is_count(k):
             return k
         case "topk":
             seen = f"activation is topk and k is {k!r}; expected k, the number of features that fire for a token"
         case _:
             seen = f"activation is {activation!r}; expected relu, jumprelu, topk or batchtopk"
     raise DictionaryError(f"{where}/config.yaml: {seen}. Correct it.")
+
+
+def _is_count(k: object) -> TypeGuard[int]:
+    return isinstance(k, int) and not isinstance(k, bool) and k > 0
 
 
 @dataclass(frozen=True)
@@ -321,7 +325,7 @@ def _saelens(path: Path, about: Mapping[str, Any]) -> _Description:
 
 def _sparsify(path: Path, layer: int, about: Mapping[str, Any]) -> _Description:
     k = about.get("k")
-    ok = about.get("transcode") is True and about.get("activation", "topk") == "topk" and isinstance(k, int)
+    ok = about.get("transcode") is True and about.get("activation", "topk") == "topk" and _is_count(k)
     extra = [key for key in ("embed_skip", "gram_lookup", "signed") if about.get(key)]
     if not ok or extra:
         seen = {key: about.get(key) for key in ("transcode", "activation", "k", *extra)}

@@ -32,7 +32,7 @@ def load(
     tell(0, 3, LOADING)
     dictionary = load_transcoders(transcoders)  # first: only headers are read, the model takes longer
     tell(1, 3, LOADING)
-    adapter = open_model(model, device=device, dtype=dtype, fits=dictionary.check_fits)
+    adapter = open_model(model, device=device, dtype=dtype, transcoders=dictionary)
     tell(2, 3, LOADING)
     check_adapter(adapter)
     tell(3, 3, LOADING)

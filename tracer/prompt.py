@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from operator import index
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,11 +15,12 @@ Prompt = str | Sequence[int] | Sequence[Mapping[str, str]]
 """A text, token ids, or the messages of a chat: {"role": "user", "content": "..."}."""
 
 
-def encode_prompt(prompt: Prompt, adapter: Adapter, *, chat: bool = False) -> Tensor:
-    """(P,) token ids. Text gets the first token by the tokenizer's own rule; ids are taken as they are.
+def encode_prompt(prompt: Prompt, adapter: Adapter, *, chat: bool = False, first_token: bool = False) -> Tensor:
+    """(P,) token ids. Text gets the first token by the tokenizer's own rule, once; ids are taken as they are.
 
     Args:
         chat: Put the tokenizer's own chat template around a text, as what a user says. Messages always get it.
+        first_token: Where that rule gives none, put another special token before a text, that of its end or of padding.
 
     Raises:
         PromptError: The prompt is empty, too long, has a word or an id that the vocabulary lacks; or the tokenizer has
@@ -27,7 +29,7 @@ def encode_prompt(prompt: Prompt, adapter: Adapter, *, chat: bool = False) -> Te
     if is_chat(prompt, chat):
         ids = _encode_text(render_chat(prompt, adapter), adapter, special=False)
     else:
-        ids = _encode_text(prompt, adapter) if isinstance(prompt, str) else _token_ids(prompt)
+        ids = _encode_text(prompt, adapter, first=first_token) if isinstance(prompt, str) else _token_ids(prompt)
     if not ids:
         raise PromptError("the prompt is empty; expected at least one token. Give a text or token ids.")
     n_vocab = len(adapter.unembed_VD)
@@ -56,6 +58,10 @@ def is_chat(prompt: Prompt, chat: bool = False) -> bool:
     """Whether the chat template belongs around this prompt."""
     if isinstance(prompt, str):
         return chat
+    if isinstance(prompt, bytes) or not isinstance(prompt, Sequence | Tensor | np.ndarray):
+        raise PromptError(
+            f"the prompt is a {type(prompt).__name__}; expected a text, token ids, or the messages of a chat. Give one."
+        )
     if chat and not (len(prompt) and isinstance(prompt[0], Mapping)):
         raise PromptError("chat is on and the prompt is token ids; expected a text or messages. Turn one of them off.")
     return len(prompt) > 0 and isinstance(prompt[0], Mapping)
@@ -68,7 +74,13 @@ def render_chat(prompt: Prompt, adapter: Adapter) -> str:
         PromptError: The tokenizer has no template, or the template refuses these messages.
     """
     messages: list[Any] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    tokenizer = _tokenizer(adapter, str(messages[0].get("content", "")))
+    for at, message in enumerate(messages):
+        if not (isinstance(message, Mapping) and all(isinstance(message.get(key), str) for key in ("role", "content"))):
+            raise PromptError(
+                f'message {at} is {str(message)[:80]}; expected {{"role": "user", "content": "..."}}, both of them '
+                "texts. Correct it."
+            )
+    tokenizer = _tokenizer(adapter, messages[0]["content"])
     if not getattr(tokenizer, "chat_template", None):
         raise PromptError(
             f"{adapter.name} has no chat template; expected a model that was tuned to chat. Give the prompt as a text."
@@ -153,8 +165,11 @@ def _check_length(ids: Sequence[int], adapter: Adapter) -> None:
         )
 
 
-def _encode_text(text: str, adapter: Adapter, *, special: bool = True, what: str = "prompt") -> list[int]:
-    """Ids of a text; `special`: with the first token that the tokenizer's own rule puts before a prompt."""
+def _encode_text(
+    text: str, adapter: Adapter, *, special: bool = True, first: bool = False, what: str = "prompt"
+) -> list[int]:
+    """Ids of a text; `special`: with the first token that the tokenizer's own rule puts before a prompt, `first`: or
+    else another one."""
     if not text.strip():
         raise PromptError(f"the {what} is empty ({text!r}); expected a text. Give at least one word.")
     tokenizer = _tokenizer(adapter, text)
@@ -167,8 +182,12 @@ def _encode_text(text: str, adapter: Adapter, *, special: bool = True, what: str
             f"{_unknown_word(text, ids, encoding, tokenizer)!r} is not in the vocabulary of {adapter.name}; expected "
             "words that the model knows. Choose another word, or see the model card."
         )
-    if special and ids and ids[0] not in tokenizer.all_special_ids and tokenizer.bos_token_id is not None:
-        ids.insert(0, tokenizer.bos_token_id)  # its id may be 0
+    if special and ids[:2] == [tokenizer.bos_token_id] * 2:
+        return ids[1:]  # the text began with it, as that of a graph made from ids does
+    if special and ids and ids[0] not in tokenizer.all_special_ids:
+        others = (tokenizer.eos_token_id, tokenizer.pad_token_id, *tokenizer.all_special_ids) if first else ()
+        token = next((each for each in (tokenizer.bos_token_id, *others) if each is not None), None)  # it may be 0
+        ids = ids if token is None else [token, *ids]
     return ids
 
 

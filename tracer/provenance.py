@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tracer.published import parse_hub_name
+
 PACKAGES = ("throughline", "torch", "transformers", "safetensors", "numpy", "scipy")
 
 
@@ -54,15 +56,13 @@ def file_hashes(paths: Iterable[Path]) -> dict[str, str]:
 
 def same_files(recorded: Mapping[str, str], folder_or_name: str) -> bool:
     """Whether the files of this folder, or of the hub's cache under this name, still have the hashes recorded."""
-    folder = Path(folder_or_name).expanduser()
-    if recorded and not folder.is_dir():
+    folder, hub = Path(folder_or_name).expanduser(), parse_hub_name(folder_or_name)
+    if recorded and hub and not folder.is_dir():
         from huggingface_hub import try_to_load_from_cache  # slow to import
 
-        try:
-            cached = try_to_load_from_cache(folder_or_name, next(iter(recorded)))
-        except ValueError:  # no name of the hub
-            cached = None
-        folder = Path(cached).parent if isinstance(cached, str) else folder
+        inside = f"{hub.inside}/" if hub.inside else ""
+        cached = try_to_load_from_cache(hub.repo, inside + next(iter(recorded)), revision=hub.revision)
+        folder = Path(cached).parents[next(iter(recorded)).count("/")] if isinstance(cached, str) else folder
     try:
         return bool(recorded) and file_hashes(folder / name for name in recorded) == dict(recorded)
     except OSError:

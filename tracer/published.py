@@ -61,12 +61,12 @@ SHORTCUTS = {"gemma": "mwhanna/gemma-scope-transcoders", "llama": "mntss/transco
 
 
 def published_for(model: str) -> list[str]:
-    """Names of the sets published for this model, given by its hub name or the last part of that.
+    """Names of the sets published for this model or one it was made from, given by its hub name or that's last part.
 
-    >>> published_for("google/gemma-2-2b")[0], published_for("my-model")
-    ('mntss/gemma-scope-transcoders', [])
+    >>> published_for("google/gemma-2-2b")[0], published_for("my-model"), published_for("4b")
+    ('mntss/gemma-scope-transcoders', [], [])
     """
-    return [about.name for about in PUBLISHED if same_model(about.model, model)]
+    return [about.name for about in PUBLISHED if _holds(_base(model), _base(about.model))]
 
 
 def published(name: str) -> PublishedSet | None:
@@ -82,8 +82,18 @@ def same_model(one: str, other: str) -> bool:
     >>> same_model("google/gemma-2-2b", "Qwen/Qwen3-4B")
     False
     """
-    a, b = (name.rstrip("/").rpartition("/")[2].casefold().removesuffix("-pt") for name in (one, other))
-    return a in b or b in a
+    a, b = _base(one), _base(other)
+    return _holds(a, b) or _holds(b, a)
+
+
+def _base(name: str) -> str:
+    """What of a name tells the model."""
+    return name.rstrip("/").rpartition("/")[2].casefold().removesuffix("-pt")
+
+
+def _holds(name: str, part: str) -> bool:
+    """Whether this name has that one in it, from one mark between words to another."""
+    return re.search(rf"(?<![^\W_]){re.escape(part)}(?![^\W_])", name) is not None
 
 
 class HubName(NamedTuple):

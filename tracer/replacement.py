@@ -145,7 +145,7 @@ class ReplacementModel:
 
     def __post_init__(self) -> None:
         self.transcoders.check_fits(self.adapter.name, self.adapter.n_layers, self.adapter.d_model)
-        self.adapter.check_read_hook(self.transcoders.read_hook)
+        self.adapter.check_read_hook(self.transcoders.read_hook, self.adapter.name, self.adapter.parallel)
 
     @property
     def source_set(self) -> str:

@@ -104,6 +104,11 @@ def ask(
     Raises:
         PromptError: A token is not one token, a position or feature does not exist, a direction has another shape.
     """
+    if directions and config.target_features:
+        raise PromptError(
+            f"there are directions ({', '.join(directions)}) beside target_features {config.target_features!r}; "
+            "expected features or outputs. Trace two graphs."
+        )
     return Asked(
         position=find_position(config.target_position, token_P, adapter),
         tokens=tuple(dict.fromkeys(_token(text, adapter) for text in config.target_tokens)),
@@ -202,6 +207,11 @@ def _token(text: str, adapter: Adapter) -> Token:
     left, minus, right = text.rpartition(" -")
     if minus and left.strip() and right.strip():
         first, second = token_id(left, adapter), _subtracted(right, adapter)
+        if first == second:
+            raise PromptError(
+                f"target {text!r} is a token minus itself, which is zero whatever the model reads; expected two "
+                "tokens. Give another one."
+            )
         return Token(first, second, f"{token_text(first, adapter)} - {token_text(second, adapter).strip()}")
     token = token_id(text, adapter)
     return Token(token, label=token_text(token, adapter))
@@ -236,9 +246,11 @@ def _feature(text: str, dictionary: TranscoderSet) -> tuple[int, int]:
 
 def _direction(name: str, value: Any, adapter: Adapter) -> Tensor:
     vector_D = torch.as_tensor(value).detach().to(adapter.unembed_VD)
-    if vector_D.shape != (adapter.d_model,) or not torch.isfinite(vector_D).all():
+    fits = vector_D.shape == (adapter.d_model,)
+    if not fits or not torch.isfinite(vector_D).all():
+        seen = "holds NaN or infinity" if fits else f"has the shape {tuple(vector_D.shape)}"
         raise PromptError(
-            f"direction {name!r} has the shape {tuple(vector_D.shape)}; expected ({adapter.d_model},) finite numbers, "
+            f"direction {name!r} {seen}; expected ({adapter.d_model},) finite numbers, "
             "the width of what the unembedding reads. Give such a vector."
         )
     return vector_D

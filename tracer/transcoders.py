@@ -158,7 +158,7 @@ def _fetch(place: Place, config: dict[str, Any]) -> tuple[Found, dict[str, str]]
     revisions = {place.hub.repo: place.commit or ""} if place.hub else {}
     beside = [name for name in (CONFIG_FILE, LABELS_FILE) if name in place.names]
     about = published(place.name)
-    if about and about.k:
+    if about and about.k and config.get("activation") == "topk":
         config.setdefault("k", about.k)
     listed = config.get("transcoders")
     if listed:
@@ -218,7 +218,26 @@ def _hook(place: Place, config: Mapping[str, Any], key: str, told: str | None, k
 
 
 def _check_layers(dictionary: TranscoderSet, config: Mapping[str, Any]) -> None:
-    needs_threshold = config.get("activation") in ("jumprelu", "jump_relu", "batchtopk", "batch_topk")
+    activation = config.get("activation")
+    needs_threshold = activation in ("jumprelu", "jump_relu", "batchtopk", "batch_topk")
+    has = [(layer.activation.threshold is not None, layer.skip is not None) for layer in dictionary.layers]
+    for part, layers in zip(("thresholds", "a linear bypass"), zip(*has, strict=True), strict=True):
+        if any(layers) and not all(layers):
+            raise DictionaryError(
+                f"{dictionary.name}: layer {layers.index(True)} has {part} and layer {layers.index(False)} has none; "
+                "expected them in all layers or in none. Fetch the dictionary again."
+            )
+    if activation == "relu" and has[0][0]:
+        raise DictionaryError(
+            f"{dictionary.name}/{CONFIG_FILE}: activation is relu, and the layers have thresholds, of which ReLU knows "
+            "nothing; expected jumprelu. Correct it."
+        )
+    k, top_k = config.get("k"), dictionary.layers[0].activation.k
+    if k is not None and top_k is None and not has[0][0]:
+        raise DictionaryError(
+            f"{dictionary.name}/{CONFIG_FILE}: k is {k!r} and activation is {activation!r}, and there are no "
+            "thresholds; expected topk beside k. Correct it."
+        )
     for i, layer in enumerate(dictionary.layers):
         layer.check(i, dictionary.d_model, dictionary.n_layers - i if dictionary.cross_layer else None)
         if needs_threshold and layer.activation.threshold is None:

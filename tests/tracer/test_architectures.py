@@ -143,7 +143,7 @@ def test_every_place_that_is_not_refused_can_be_read(adapter):
     forward, read = adapter.observe(TOKENS), []
     for hook in READ_HOOKS:
         try:
-            adapter.check_read_hook(hook)
+            adapter.check_read_hook(hook, adapter.name, adapter.parallel)
         except DictionaryError:
             continue
         read.append(adapter.read_LPD(forward, hook).shape)

@@ -372,6 +372,27 @@ def test_the_first_token_comes_by_the_tokenizers_own_rule(model, tmp_path):
         assert tracer.attribute("the capital", other).metadata.tokens == ("<bos>", "the", "capital")
 
 
+def test_a_first_token_that_the_text_has_is_not_doubled_by_the_tokenizers_rule(model, tmp_path):
+    other = with_tokenizer(model, tmp_path, add_bos=True)
+    assert tracer.attribute("<bos> the capital", other).metadata.tokens == ("<bos>", "the", "capital")
+
+
+def test_like_the_peer_a_text_without_first_token_begins_with_the_one_that_ends_texts(model, tmp_path):
+    other = with_tokenizer(model, tmp_path, add_bos=False)
+    other.adapter.tokenizer.bos_token = None
+    first = [
+        tracer.attribute("the capital", other, config).metadata.tokens[0]
+        for config in (TraceConfig(), TraceConfig.like("circuit-tracer"))
+    ]
+    assert first == ["the", "<eos>"]
+
+
+@pytest.mark.parametrize("prompt", [None, 5, b"is", [{"role": "user"}], [{"role": "user", "content": None}]])
+def test_what_is_no_prompt_is_refused(model, prompt):
+    with pytest.raises(PromptError, match=r"the prompt is a .*; expected a text, token ids|message 0 is .*; expected"):
+        tracer.attribute(prompt, model)
+
+
 def test_a_first_token_that_is_there_is_not_added_again(model, tmp_path):
     other = with_tokenizer(model, tmp_path, add_bos=False)
     assert tracer.attribute("<bos> the capital", other).metadata.tokens == ("<bos>", "the", "capital")

@@ -41,6 +41,22 @@ def cache(home: Path, name: str, folder: Path, revision: str) -> None:
     (place / "refs" / "main").write_text(revision)
 
 
+@pytest.mark.parametrize("asked", ["v1", OLD])
+def test_a_model_on_the_hub_is_read_at_the_revision_that_is_named(tmp_path, asked):
+    old, new = (write_model(tmp_path / name, "llama") for name in ("old", "new"))
+    cache(tmp_path / "home", "someone/tiny", new, NEW)
+    place = tmp_path / "home" / "hub" / "models--someone--tiny"
+    shutil.copytree(old, place / "snapshots" / OLD)
+    (place / "refs" / "v1").write_text(OLD)
+    dictionary = write_dictionary(tmp_path / "d", Dictionary())
+    script = SCRIPT.replace("someone/tiny-clt", str(dictionary)).replace("someone/tiny", f"someone/tiny@{asked}")
+    environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    name, _, provenance = json.loads(run.stdout.splitlines()[-1])  # and without a tokenizer, by token ids
+    assert (name, provenance["model"]["revision"]) == ("someone/tiny", OLD)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the hub's cache has no links on Windows")
 def test_hub_names_are_read_from_the_cache_with_their_revision(tmp_path):
     model = write_tokenizer(write_model(tmp_path / "m", "llama"), add_bos=True)

@@ -195,6 +195,41 @@ def test_missing_weights_are_not_made_up(llama):
         load_model(llama)
 
 
+def test_weights_that_the_configuration_has_no_place_for(llama):
+    change_config(llama, num_hidden_layers=N_LAYERS - 1)
+    with pytest.raises(
+        UnsupportedModelError, match=rf"weights of blocks have no place .* 'model\.layers\.{N_LAYERS - 1}\."
+    ):
+        load_model(llama)
+
+
+@pytest.mark.parametrize(
+    "extra", ["model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.0.attention.masked_bias", "lm_head.more"]
+)
+def test_buffers_of_older_checkpoints_are_passed_over(llama, extra):
+    change_weights(llama, lambda weights: weights.update({extra: torch.ones(2)}))
+    load_model(llama)
+
+
+@pytest.mark.parametrize("told", [{"num_attention_heads": 3}, {"num_hidden_layers": "3"}, {"hidden_size": -1}])
+def test_an_impossible_configuration(llama, told):
+    change_config(llama, **told)
+    with pytest.raises(UnsupportedModelError, match=r"tiny-llama: its (configuration|weights) cannot be read \("):
+        load_model(llama)
+
+
+def test_nothing_but_our_sentence_is_printed_of_weights_that_do_not_fit(llama, capfd):
+    change_config(llama, num_hidden_layers=N_LAYERS + 1)
+    with pytest.raises(UnsupportedModelError, match="weights are missing"):
+        load_model(llama)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_stray_description_makes_no_tokenizer(llama):
+    (llama / "tokenizer_config.json").write_text("{}")
+    assert load_model(llama).tokenizer is None
+
+
 def test_weights_of_another_configuration(llama):
     change_config(llama, intermediate_size=64)
     with pytest.raises(UnsupportedModelError, match="weights cannot be read"):
@@ -206,6 +241,13 @@ def test_a_dictionary_of_another_size_is_refused_before_weights_are_read(llama, 
     change_config(llama, num_hidden_layers=N_LAYERS + 1)
     (llama / "model.safetensors").write_bytes(b"unread")
     with pytest.raises(DictionaryError, match=rf"for a model of {N_LAYERS} layers .*tiny-llama has {N_LAYERS + 1}"):
+        load(llama, dictionary)
+
+
+def test_a_dictionary_that_reads_elsewhere_is_refused_before_weights_are_read(llama, tmp_path):
+    dictionary = write_dictionary(tmp_path / "plt", Dictionary(read_hook="hook_resid_pre"))
+    (llama / "model.safetensors").write_bytes(b"unread")
+    with pytest.raises(DictionaryError, match="tiny-llama has no MLP that reads there: its MLPs read after attention"):
         load(llama, dictionary)
 
 
@@ -228,7 +270,7 @@ def test_a_damaged_file(llama):
         load_model(llama)
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:7", "tpu"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:7", "tpu", "meta"])
 def test_a_device_that_is_not_there(llama, device):
     if device.startswith("cuda") and torch.cuda.device_count() > 7:
         pytest.skip("this machine has eight GPUs")

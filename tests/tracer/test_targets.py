@@ -321,10 +321,21 @@ def test_a_feature_that_is_not_active_is_told_where_it_is(model, local):
         found(model, local, target_features=(f"#L{layer}/{index}",), target_position=inactive)
 
 
+def test_a_token_minus_itself_is_refused(model):
+    with pytest.raises(PromptError, match="'Austin - Austin' is a token minus itself, which is zero"):
+        tracer.attribute(TEXT, model, TraceConfig(target_tokens=("Austin - Austin",)))
+
+
+def test_directions_beside_features_are_refused(model):
+    config = TraceConfig(target_features=("1/0",))
+    with pytest.raises(PromptError, match=r"directions \(probe\) beside target_features.* Trace two graphs"):
+        tracer.attribute(TEXT, model, config, directions={"probe": np.ones(D_MODEL)})
+
+
 @pytest.mark.parametrize("vector", [np.ones(3), np.full(D_MODEL, np.nan)])
 def test_a_direction_of_another_shape_is_refused(model, vector):
     with pytest.raises(
-        PromptError, match=rf"direction 'probe' has the shape .* expected \({D_MODEL},\) finite numbers"
+        PromptError, match=rf"direction 'probe' (has the shape|holds NaN).* expected \({D_MODEL},\) finite numbers"
     ):
         tracer.attribute(PROMPT, model, directions={"probe": vector})
 

@@ -71,6 +71,41 @@ def test_without_threshold_features_are_relu(tmp_path):
     assert torch.equal(dictionary.activations(0, read_PD), dictionary.pre_activations(0, read_PD).clamp(min=0))
 
 
+@pytest.mark.parametrize(
+    ("cross_layer", "part"), [(False, "threshold"), (True, "threshold"), (False, "W_skip"), (True, "W_skip")]
+)
+def test_what_some_layers_have_all_must_have(tmp_path, cross_layer, part):
+    folder = write_dictionary(tmp_path / "set", Dictionary(cross_layer=cross_layer, skip=True))
+    name = "W_enc_1" if cross_layer else "layer_1"
+    change(folder / f"{name}.safetensors", lambda tensors: tensors.pop(next(key for key in tensors if part in key)))
+    with pytest.raises(DictionaryError, match=r"layer 0 has .* and layer 1 has none; expected them in all"):
+        load_transcoders(folder)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "told", "message"),
+    [
+        (True, {"activation": "relu"}, "activation is relu, and the layers have thresholds"),
+        (False, {"k": 7}, "k is 7 and activation is None, and there are no thresholds; expected topk beside k"),
+        (False, {"activation": "topk", "k": True}, "activation is topk and k is True; expected k, the number of"),
+        (False, {"activation": "topk", "k": 0}, "activation is topk and k is 0; expected k, the number of"),
+    ],
+)
+def test_an_activation_that_the_weights_contradict_is_refused(tmp_path, threshold, told, message):
+    folder = write_dictionary(tmp_path / "set", Dictionary(threshold=threshold))
+    config = json.loads((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(json.dumps(config | told))
+    with pytest.raises(DictionaryError, match=message):
+        load_transcoders(folder)
+
+
+def test_what_k_was_in_training_does_not_matter_where_thresholds_decide(tmp_path):
+    folder = write_dictionary(tmp_path / "set", Dictionary())
+    config = json.loads((folder / "config.yaml").read_text())
+    (folder / "config.yaml").write_text(json.dumps(config | {"k": 7}))
+    assert load_transcoders(folder).layers[0].activation.k is None
+
+
 @pytest.mark.parametrize("cross_layer", [False, True])
 def test_the_bypass_is_stored_in_opposite_orientation_by_the_two_formats(tmp_path, cross_layer):
     folder = write_dictionary(tmp_path / "skip", Dictionary(cross_layer=cross_layer, skip=True))
