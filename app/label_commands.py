@@ -2,13 +2,16 @@
 
 import getpass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from app.terminal import Format, notes, print_rows, progress_bar
-from tracer.errors import PatternError
+from tracer.errors import CircuitError, PatternError
+
+if TYPE_CHECKING:
+    from ingest.labels import Label
 
 labels = App(name="labels", help="What features are thought to mean: whose label, from which graph, and when.")
 
@@ -25,46 +28,62 @@ def import_labels(
     """Take labels from a table, or fetch those of your graphs' unlabelled features from Neuronpedia.
 
     Args:
-        file: CSV or JSON lines with source_set, layer, index, label, and by if there is one.
+        file: CSV or JSON lines with source_set, layer, index, label and, if there, kind, by, graph_id and when, as
+            `labels export` writes them. It is taken as a whole or not at all.
         source: neuronpedia: ask its public API, a request a second.
         source_set: For neuronpedia the dictionary, such as gemma-2-2b/clt-hp.
         by: Whose labels these are, where the table does not say; the name of the file if not given.
         limit: Most features to ask Neuronpedia for, the most frequent first.
     """
-    from ingest.labels import Label, LabelStore, read_labels
+    from ingest.labels import Label, read_labels
     from ingest.library import default_library
-    from ingest.load import relabel
     from ingest.neuronpedia import Neuronpedia, unlabelled_features
-    from ingest.store import open_store
 
     if (file is None) == (source is None) or (source and not source_set):
         raise PatternError(
             "no labels were named; expected a file, or --from neuronpedia --source-set gemma-2-2b/clt-hp. Name one."
         )
+    if file is not None:
+        found: dict[str, list[Label]] = {}
+        for name, label in read_labels(file, by):
+            found.setdefault(name, []).append(label)
+        _keep(found)
+        return
+    fetched: list[Label] = []
+    try:
+        features = unlabelled_features(source_set, default_library())[:limit]
+        with progress_bar() as progress:
+            for label in Neuronpedia().labels(source_set, features, progress):
+                fetched.append(label)
+    except CircuitError:  # what was fetched before the site wanted no more is kept and shown
+        if fetched:
+            _keep({source_set: fetched})
+        raise
+    _keep({source_set: fetched})
+
+
+def _keep(found: dict[str, list["Label"]]) -> None:
+    """Keep these labels of each dictionary, show them, and say how many were new."""
+    from ingest.labels import LabelStore
+    from ingest.library import default_library
+    from ingest.load import relabel
+    from ingest.store import open_store
+
     library = default_library()
     store = LabelStore(library)
-    found: dict[str, list[Label]] = {}
-    with progress_bar() as progress:
-        try:
-            if file is not None:
-                for name, label in read_labels(file, by):
-                    found.setdefault(name, []).append(label)
-            else:
-                features = unlabelled_features(source_set, library)[:limit]
-                for label in Neuronpedia().labels(source_set, features, progress):
-                    found.setdefault(source_set, []).append(label)
-        finally:  # what was fetched before the site wanted no more is kept
-            new = sum(store.add(name, some) for name, some in found.items()) if source or found else 0
-        changed: list[str] = []
-        if new and library.ids():
-            with open_store(progress) as graphs:
-                changed = [graph_id for name in found for graph_id in relabel(name, graphs, library)]
+    for name in found:
+        store.of(name)  # raises before anything is kept where one of the files is damaged
+    new = sum(store.add(name, some) for name, some in found.items())
+    changed: list[str] = []
+    if found and library.ids():
+        with progress_bar() as progress, open_store(progress) as graphs:
+            changed = [graph_id for name in found for graph_id in relabel(name, graphs, library, progress)]
     print(f"{new} new labels of {sum(map(len, found.values()))}; {len(changed)} graphs show them.")
 
 
 @labels.command(name="export")
 def export_labels(file: Path, *, source_set: str = "") -> None:
-    """Write all labels as a table that `labels import` takes.
+    """Write all labels and notes as a table; from it, `labels import` makes the same ones in another home.
 
     Args:
         file: The file to write: JSON lines where it ends in .jsonl, else CSV; one that is there is replaced.

@@ -8,21 +8,24 @@ somebody edited elsewhere comes with a graph as that graph's label, by its autho
 
 import csv
 import dataclasses
+import io
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote, unquote
 
 from filelock import FileLock
 
-from ingest.documents import short
+from ingest.documents import short, whole_characters
 from ingest.library import Library
+from ingest.replacing import replacing
 from ingest.small_files import SmallFiles
 from tracer.errors import GraphFormatError
 from tracer.graph import AttributionGraph
@@ -32,6 +35,8 @@ FOLDER, ENDING = "labels", ".jsonl"  # in the library
 LABELS, MAKE_ROOM = "labels", "Make room; all labels kept before are still there."
 COLUMNS = ("source_set", "layer", "index", "label", "kind", "by", "graph_id", "when")
 EDITED, IMPORTED = "edited by", "imported from"
+Kind = Literal["edit", "graph", "import", "note"]
+GRAPH_ID = re.compile("[0-9a-f]{16}")
 NOTE = re.compile(rf"(?:{EDITED}|{IMPORTED}) (.*), (\d{{4}}-\d\d-\d\d)", re.DOTALL)  # as `LabelStore.shown` writes it
 
 
@@ -45,7 +50,7 @@ class Label:
     """Its number in this layer."""
     label: str
     """The text; empty in an edit that takes the label away."""
-    kind: Literal["edit", "graph", "import", "note"]
+    kind: Kind
     """How it came: typed here, with a graph, or from a table or Neuronpedia. A note is more than a name: what somebody
     thinks of the feature, shown on its page and nowhere as its label."""
     by: str = ""
@@ -206,7 +211,7 @@ def labels_of_file(content: bytes, place: str) -> list[Label]:
     lines = content.split(b"\n")  # not splitlines: a label may hold other ends of lines
     try:
         return [Label(**json.loads(line)) for line in lines if line]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise GraphFormatError(
             f"{place}: not labels ({short(str(error))}); expected a JSON object with layer, index, label and kind "
             "on each line. Correct the line, or move the file away: labels of graphs come back with their ingest."
@@ -223,8 +228,8 @@ def labels_in(graph: AttributionGraph) -> list[Label]:
     columns = (nodes[name].tolist()[rows] for name in ("layer", "index", "label", "label_note"))
     found = {}
     for layer, index, text, note in zip(*columns, strict=True):
-        whose, when = told.groups() if (told := NOTE.fullmatch(note)) else (by, now())
         if text.strip():
+            whose, when = _author(note) or (by, now())
             found.setdefault((layer, index, text, whose), when)
     return [
         Label(layer, index, text, "graph", whose, graph.graph_id, when)
@@ -232,37 +237,34 @@ def labels_in(graph: AttributionGraph) -> list[Label]:
     ]
 
 
-def read_labels(path: Path, by: str = "") -> Iterator[tuple[str, Label]]:
+def read_labels(path: Path, by: str = "") -> list[tuple[str, Label]]:
     """(source_set, label) of each row of a table: CSV with a head, or JSON lines, as `labels export` writes them.
 
-    Columns are source_set, layer, index (or feature_index), label and, if there, by and when.
+    Columns are source_set, layer, index (or feature_index), label and, if there, kind (else import), by, graph_id and
+    when.
 
     Raises:
-        GraphFormatError: The file cannot be read, or a row lacks a value; says which.
+        GraphFormatError: The file cannot be read, or a row has a value that cannot be used; says which.
     """
+    found = []
     for at, row in enumerate(_rows(path), start=1):
         try:
-            source_set = str(row["source_set"]).strip()
-            if "/" not in source_set:
-                source_set = source_set.replace(":", "/", 1)  # the shared table writes model:set
-            index = row["index"] if row.get("index") not in (None, "") else row["feature_index"]
-            label = row["label"]
-            if not source_set or not isinstance(label, str) or not label.strip():
-                raise ValueError("an empty value")
-            whose = str(row.get("by") or by or path.name)
-            yield source_set, Label(_count(row["layer"]), _count(index), label, "import", whose, "", now())
-        except (KeyError, ValueError, TypeError) as error:
+            found.append(_label_of(row, by or path.name))
+        except (KeyError, ValueError, TypeError, OverflowError) as error:
             raise GraphFormatError(
-                f"{path}: row {at} cannot be used ({error}); expected source_set, layer, index and label. Correct it."
+                f"{path}: row {at} cannot be used ({error}); expected source_set, layer, index and label. Correct it. "
+                "Nothing of the table was taken."
             ) from None
+    return found
 
 
 def write_labels(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write labels as CSV, or as JSON lines where the name ends in `.jsonl`; returns how many."""
     written = 0
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8", newline="") as out:
-        table = csv.DictWriter(out, list[str](COLUMNS), lineterminator="\n")
+    with replacing(path) as raw:
+        out = io.TextIOWrapper(raw, encoding="utf-8", newline="")
+        # texts in quotes: Python 3.11 leaves a carriage return bare, which it then reads as the end of a row
+        table = csv.DictWriter(out, list[str](COLUMNS), lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         if path.suffix != ".jsonl":
             table.writeheader()
         for row in rows:
@@ -271,7 +273,8 @@ def write_labels(path: Path, rows: Iterable[dict[str, Any]]) -> int:
             else:
                 table.writerow(row)
             written += 1
-    part.replace(path)
+        out.flush()
+        out.detach()
     return written
 
 
@@ -289,16 +292,42 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix in (".jsonl", ".ndjson"):
-                yield from (json.loads(line) for line in file if line.strip())
+                yield from (whole_characters(Counter(), json.loads(line)) for line in file if line.strip())
             else:
                 csv.field_size_limit(1 << 30)  # labels may be long
                 yield from csv.DictReader(file)
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         if isinstance(error, OSError) and error.strerror is None:
             raise
         raise GraphFormatError(
             f"{path}: cannot be read ({short(str(error))}); expected a table of labels as CSV or JSON lines. Check it."
         ) from None
+
+
+def _label_of(row: dict[str, Any], by: str) -> tuple[str, Label]:
+    """(source_set, label) of a row; by this author where it names none. Raises for what cannot be used."""
+    source_set, label, kind = str(row["source_set"]), row["label"], row.get("kind") or ""
+    if not kind:  # not from `labels export`: the shared table writes model:set
+        source_set, kind = source_set.strip(), "import"
+        source_set = source_set if "/" in source_set else source_set.replace(":", "/", 1)
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind {short(kind)} is none of {', '.join(get_args(Kind))}")
+    if not source_set or not isinstance(label, str) or not (label.strip() or kind == "edit"):
+        raise ValueError("an empty value")
+    graph_id = str(row.get("graph_id") or "") if kind == "graph" else ""
+    if kind == "graph" and not GRAPH_ID.fullmatch(graph_id):
+        raise ValueError(f"graph_id {short(graph_id)} is not 16 hex digits")
+    index = row["index"] if row.get("index") not in (None, "") else row["feature_index"]
+    when = _moment(str(row["when"])) if row.get("when") else now()
+    return source_set, Label(_count(row["layer"]), _count(index), label, kind, str(row.get("by") or by), graph_id, when)
+
+
+def _moment(text: str) -> str:
+    """A time in the forms that labels have, which sort as texts; one to come is now, or no later edit could win."""
+    moment = datetime.fromisoformat(text)
+    if moment.date().isoformat() != text:
+        text = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="seconds")
+    return min(text, now())
 
 
 def _count(value: Any) -> int:
@@ -317,6 +346,16 @@ def _relabelled(
     for row in range(rows.start, rows.stop):
         texts[row], notes[row] = seen((layers[row], indices[row]), texts[row], notes[row])
     return dataclasses.replace(graph, nodes=nodes.assign(label=texts, label_note=notes))
+
+
+def _author(note: str) -> tuple[str, str] | None:
+    """Whose edit or import this note tells of, and when; None where it tells of none, or of a day that never was."""
+    if not (told := NOTE.fullmatch(note)):
+        return None
+    try:
+        return told[1], _moment(told[2])
+    except ValueError:
+        return None
 
 
 def _note(label: Label) -> str:

@@ -5,6 +5,7 @@ Facts of its documentation (docs.neuronpedia.org: API; Accounts, API Keys & Limi
 it needs no key, one may be sent as `x-api-key` (`NEURONPEDIA_API_KEY`); requests are limited in each 60-minute window.
 """
 
+import http.client
 import json
 import os
 import time
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ingest.documents import short
+from ingest.documents import short, whole_characters
 from ingest.home import home
 from ingest.labels import Label, now
 from ingest.library import Library
+from ingest.replacing import replacing
 from tracer.errors import CircuitError, GraphFormatError, SettingError
 from tracer.graph import read_metadata
 from tracer.schema import NodeKind
@@ -72,14 +74,12 @@ class Neuronpedia:
         """(text, whose) of each explanation, from the folder where it was asked before."""
         parts = [quote(part, safe="").replace(".", "%2E") for part in (model, source)]
         kept = self._cache.joinpath(*parts, f"{index}.json")
-        if kept.exists():
-            return [tuple(each) for each in json.loads(kept.read_text("utf-8"))]  # type: ignore[misc]
+        if (found := _remembered(kept)) is not None:
+            return found
         path = f"/api/feature/{quote(model, safe='')}/{quote(source, safe='')}/{index}"
         found = _descriptions(self._asked(path), self._address + path)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        part = kept.with_suffix(".part")
-        part.write_text(json.dumps(found, ensure_ascii=False), "utf-8")
-        part.replace(kept)
+        with replacing(kept) as out:
+            out.write(json.dumps(found, ensure_ascii=False).encode())
         return found
 
     def _asked(self, path: str) -> Any:
@@ -89,7 +89,10 @@ class Neuronpedia:
             self._last = time.monotonic()
             try:
                 with urllib.request.urlopen(self._request(path), timeout=TIMEOUT_S) as answer:
-                    return json.loads(answer.read(MOST_BYTES))
+                    body = answer.read(MOST_BYTES)
+                    if answer.length and len(body) < MOST_BYTES:  # `read` of so many bytes says nothing of the rest
+                        raise http.client.IncompleteRead(body, answer.length)
+                return _parsed(body)
             except urllib.error.HTTPError as error:
                 error.close()
                 if error.code == 404:
@@ -103,11 +106,14 @@ class Neuronpedia:
                     ) from None
                 if error.code < 500 or again == TIMES - 1:
                     raise _unreachable(self._address + path, f"it answers {error.code}") from None
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise _unreachable(self._address + path, f"no JSON ({short(str(error))})") from None
             except OSError as error:  # no network, no name, too slow
                 if again == TIMES - 1:
                     raise _unreachable(self._address + path, str(error)) from None
+            except http.client.HTTPException as error:  # cut short, or not HTTP
+                if again == TIMES - 1:
+                    raise _unreachable(self._address + path, f"a broken answer ({short(error)})") from None
         raise AssertionError("the last time either answers or raises")
 
     def _request(self, path: str) -> urllib.request.Request:
@@ -128,6 +134,26 @@ def unlabelled_features(source_set: str, library: Library) -> list[tuple[int, in
         bare = features[(features["label"] == "") & features["kept"]]
         times.update(set(zip(bare["layer"].tolist(), bare["index"].tolist(), strict=True)))
     return [feature for feature, _ in sorted(times.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def _remembered(kept: Path) -> list[tuple[str, str]] | None:
+    """What was answered before; None where that was never asked, or the file is damaged and better written anew."""
+    try:
+        found = _parsed(kept.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+    if isinstance(found, list) and all(_is_pair(each) for each in found):
+        return [(text, by) for text, by in found]
+    return None
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and [type(part) for part in value] == [str, str]
+
+
+def _parsed(content: bytes) -> Any:
+    """The JSON value in these bytes, with texts that a file can hold."""
+    return whole_characters(Counter(), json.loads(content))
 
 
 def _descriptions(answer: Any, url: str) -> list[tuple[str, str]]:

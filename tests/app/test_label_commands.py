@@ -1,11 +1,16 @@
 """`throughline labels` and the options of `throughline ingest` that need no database."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 
 from app.cli import main
+from ingest.labels import Label, LabelStore, now
+from ingest.library import default_library
+from tests.app.graphs import capital_graph
 from tests.ingest.test_load import PUBLISHED
+from tracer.errors import CircuitError, StoreError
 
 
 @pytest.fixture(autouse=True)
@@ -37,6 +42,78 @@ def test_labels_are_imported_edited_listed_and_exported(home, capsys):
     assert "[b]Ohio[/b]" in run(capsys, "labels", "list")[1]  # a label is no markup
     out = home / "out.csv"
     assert "3 labels" in run(capsys, "labels", "export", out)[1] and "the state of Texas" in out.read_text()
+
+
+def test_edits_that_take_a_label_away_notes_and_labels_of_graphs_come_into_another_home(home, capsys, monkeypatch):
+    run(capsys, "labels", "edit", "m/set", "20/7", "", "--by", "me")
+    run(capsys, "labels", "note", "m/set", "20/7", "fires on maps", "--by", "Ann")
+    LabelStore(default_library()).add("m:set", [Label(1, 2, "Texas", "graph", "Bob", "0123456789abcdef", "2026-01-02")])
+    for ending in ("csv", "jsonl"):
+        out = home / f"out.{ending}"
+        kept = run(capsys, "labels", "list", "--format", "json")[1]
+        run(capsys, "labels", "export", out)
+        assert run(capsys, "labels", "import", out)[1].startswith("0 new labels of 3;")
+        monkeypatch.setenv("THROUGHLINE_HOME", str(home / ending))
+        assert run(capsys, "labels", "import", out)[1].startswith("3 new labels of 3;")
+        assert run(capsys, "labels", "list", "--format", "json")[1] == kept
+
+
+def test_of_a_table_that_is_refused_for_one_row_nothing_is_taken(home, capsys):
+    table = home / "given.csv"
+    table.write_text("source_set,layer,index,label\nm/set,20,7,Texas\nm/set,20,x,Ohio\n")
+    code, out, err = run(capsys, "labels", "import", table)
+    assert code == 2 and "row 2 cannot be used" in err and "Nothing of the table was taken." in err and out == ""
+    assert json.loads(run(capsys, "labels", "list", "--format", "json")[1]) == []
+
+
+def test_a_damaged_file_of_one_dictionary_keeps_the_whole_table_out(home, capsys):
+    table = home / "given.csv"
+    table.write_text("source_set,layer,index,label\nfirst,20,7,Texas\nsecond,20,7,Ohio\n")
+    LabelStore(default_library()).add("second", [Label(0, 1, "x", "edit")])
+    (home / "home" / "library" / "labels" / "second.jsonl").write_text("half")
+    code, _, err = run(capsys, "labels", "import", table)
+    assert code == 2 and "not labels" in err and LabelStore(default_library()).source_sets() == ["second"]
+
+
+class Shown:
+    """A database that shows what it is told to."""
+
+    def has(self, graph_id):
+        return True
+
+    def set_labels(self, graph):
+        pass
+
+
+@pytest.fixture
+def graph_id(monkeypatch):
+    """Of a graph of tiny/hand in the library, with a database for it; its feature 2/5 has no label."""
+    monkeypatch.setattr("ingest.store.open_store", lambda *_: nullcontext(Shown()))
+    default_library().add(graph := capital_graph())
+    return graph.graph_id
+
+
+def test_what_neuronpedia_gave_before_it_failed_is_kept_and_shown(capsys, monkeypatch, graph_id):
+    def labels(*_):
+        yield Label(2, 5, "fetched", "import", "Neuronpedia", "", now())
+        raise CircuitError("Neuronpedia wants no more requests now")
+
+    monkeypatch.setattr("ingest.neuronpedia.Neuronpedia.labels", labels)
+    code, out, err = run(capsys, "labels", "import", "--from", "neuronpedia", "--source-set", "tiny/hand")
+    assert code == 2 and "wants no more" in err and out == "1 new labels of 1; 1 graphs show them.\n"
+    assert "fetched" in set(default_library().load(graph_id).nodes["label"])
+
+
+def test_labels_that_were_kept_when_the_database_failed_are_shown_by_the_next_import(
+    home, capsys, monkeypatch, graph_id
+):
+    table = home / "given.csv"
+    table.write_text("source_set,layer,index,label\ntiny/hand,2,5,of a table\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(Shown, "set_labels", lambda *_: (_ for _ in ()).throw(StoreError("the server is gone")))
+        assert run(capsys, "labels", "import", table)[0] == 2
+    assert run(capsys, "labels", "import", table)[1] == "0 new labels of 1; 1 graphs show them.\n"
+    assert "of a table" in set(default_library().load(graph_id).nodes["label"])
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,18 @@
 
 import dataclasses
 import json
+import tempfile
 import threading
+from datetime import date, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from ingest.keep import verify
-from ingest.labels import Label, LabelStore, label_rows, labels_in, now, read_labels, write_labels
+from ingest.labels import Kind, Label, LabelStore, label_rows, labels_in, now, read_labels, write_labels
 from ingest.library import Library
 from ingest.load import ingest_paths, keep_graph, relabel
 from ingest.writers import write_graph
@@ -171,21 +176,50 @@ def test_a_feature_with_several_labels_in_one_graph_keeps_each_once():
     assert sorted(each.label for each in labels_in(graph)) == sorted(expected) and len(expected) > 1
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_labels_survive_export_and_import_whatever_they_say(library, tmp_path, ending):
-    labels = LabelStore(library)
-    given = [Label(1, at, text, "import", "Ann", "", now()) for at, text in enumerate(ODD_TEXTS)]
-    assert labels.add("model/set", given) == len(given)
-    assert labels.add("model/set", given) == 0
-    assert [each.label for each in labels.of("model/set")] == ODD_TEXTS
-    path = tmp_path / f"labels.{ending}"
-    assert write_labels(path, label_rows(labels)) == len(given)
-    other = LabelStore(Library(tmp_path / "other"))
-    for source_set, label in read_labels(path):
-        other.add(source_set, [label])
-    assert [(each.layer, each.index, each.label, each.by) for each in other.of("model/set")] == [
-        (each.layer, each.index, each.label, each.by) for each in given
-    ]
+PAST = some.dates(max_value=date(2026, 1, 1)) | some.datetimes(max_value=datetime(2026, 1, 1))
+MOMENTS = PAST.map(lambda at: f"{at.isoformat(timespec='seconds')}+00:00" if isinstance(at, datetime) else f"{at}")
+
+
+@some.composite
+def odd_labels(draw: some.DrawFn) -> Label:
+    kind: Kind = draw(some.sampled_from(get_args(Kind)))
+    text = draw(some.sampled_from(ODD_TEXTS) | (some.text() if kind == "edit" else some.text().filter(str.strip)))
+    graph_id = draw(some.text("0123456789abcdef", min_size=16, max_size=16)) if kind == "graph" else ""
+    place = draw(some.integers(0, 3)), draw(some.integers(0, 1 << 40))
+    return Label(*place, text, kind, draw(some.text(min_size=1)), graph_id, draw(MOMENTS))
+
+
+@settings(max_examples=60)
+@given(some.dictionaries(some.text(min_size=1, max_size=12), some.lists(odd_labels(), min_size=1), max_size=3))
+def test_labels_come_back_from_a_table_as_they_were_and_at_home_it_adds_none(told):
+    with tempfile.TemporaryDirectory() as folder:
+        ours = LabelStore(Library(f"{folder}/ours"))
+        for name, labels in told.items():
+            ours.add(name, labels)
+        rows = list(label_rows(ours))
+        for ending in ("csv", "jsonl"):
+            path = Path(folder, f"labels.{ending}")
+            assert write_labels(path, rows) == len(rows)
+            theirs = LabelStore(Library(f"{folder}/{ending}"))
+            for name, label in read_labels(path):
+                assert theirs.add(name, [label]) == 1
+                assert ours.add(name, [label]) == 0
+            assert list(label_rows(theirs)) == rows
+
+
+def test_an_edit_made_in_a_time_to_come_counts_as_made_now_or_none_could_go_before_it(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("source_set,layer,index,label,kind,when\nm,1,2,x,edit,9999-12-31\nm,1,2,y,edit,2026-01-02T03:04Z\n")
+    before = now()
+    whens = [label.when for _, label in read_labels(path)]
+    assert before <= whens[0] <= now() and whens[1] == "2026-01-02T03:04:00+00:00"  # all in one form: they are sorted
+
+
+def test_the_day_in_a_note_that_never_was_or_is_to_come_is_that_on_which_the_label_came():
+    graph = make_graph(1)
+    for day in ("2026-02-30", "9999-12-31"):
+        told = dataclasses.replace(graph, nodes=graph.nodes.assign(label_note=f"edited by Ann, {day}"))
+        assert {each.when[:10] for each in labels_in(told)} == {now()[:10]}
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS, ids=range(len(ODD_TEXTS)))
@@ -247,6 +281,9 @@ def test_no_room_for_labels_is_told(library, monkeypatch):
     assert len(labels.of("set")) == 1
 
 
+OURS = "source_set,layer,index,label,kind,by,graph_id,when\n"
+
+
 @pytest.mark.parametrize(
     "text, said",
     [
@@ -254,13 +291,19 @@ def test_no_room_for_labels_is_told(library, monkeypatch):
         ("source_set,layer,index,label\nm,1,2,\n", "row 1 cannot be used (an empty value)"),
         ("source_set,layer,index,label\nm,-1,2,Texas\n", "row 1 cannot be used"),
         ("layer,index,label\n1,2,Texas\n", "row 1 cannot be used ('source_set')"),
+        (f"{OURS}m,1,2,x,edit,me,,\nm,1,2,x,Edit,me,,\n", "row 2 cannot be used (kind 'Edit' is none of edit, graph,"),
+        (f"{OURS}m,1,2,,note,me,,\n", "row 1 cannot be used (an empty value)"),
+        (f"{OURS}m,1,2,x,graph,me,,\n", "row 1 cannot be used (graph_id '' is not 16 hex digits)"),
+        (f"{OURS}m,1,2,x,graph,me,../../../../../x,\n", "row 1 cannot be used (graph_id '../"),
+        (f"{OURS}m,1,2,x,edit,me,,yesterday\n", "row 1 cannot be used (Invalid isoformat string: 'yesterday')"),
+        (f"{OURS}m,1,2,x,edit,me,,0001-01-01T00:00+05:00\n", "row 1 cannot be used (date value out of range)"),
     ],
 )
 def test_a_table_that_lacks_something_is_refused_with_the_row(tmp_path, text, said):
     path = tmp_path / "labels.csv"
     path.write_text(text)
     with pytest.raises(GraphFormatError) as refused:
-        list(read_labels(path))
+        read_labels(path)
     assert said in str(refused.value) and "expected source_set, layer, index and label" in str(refused.value)
 
 
@@ -274,3 +317,23 @@ def test_the_shared_table_names_model_and_set_with_a_colon(tmp_path):
         "Texas",
         "labels.csv",
     )
+
+
+def test_a_table_with_half_a_character_or_endless_lists_gives_labels_that_can_be_kept_or_is_refused(library, tmp_path):
+    path = tmp_path / "labels.jsonl"
+    path.write_text(json.dumps({"source_set": "m\ud800", "layer": 1, "index": 2, "label": "Te\udc00xas"}))
+    ((source_set, label),) = read_labels(path)
+    assert (source_set, label.label) == ("m?", "Te?xas") and LabelStore(library).add(source_set, [label]) == 1
+    path.write_text("[" * 100_000)
+    with pytest.raises(GraphFormatError, match="cannot be read"):
+        read_labels(path)
+
+
+def test_where_a_table_cannot_be_written_nothing_is_left_of_it(tmp_path):
+    def damaged():
+        yield {"source_set": "m", "layer": 1, "index": 2, "label": "x"}
+        raise GraphFormatError("the next file of labels is damaged")
+
+    with pytest.raises(GraphFormatError):
+        write_labels(tmp_path / "labels.csv", damaged())
+    assert not list(tmp_path.iterdir())

@@ -23,6 +23,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Site)
         self.asked: list[tuple[float, str, str | None]] = []
         self.statuses: list[int] = []
+        self.broken: list[bytes] = []
         self.body: Any = None
         self.address = f"http://127.0.0.1:{self.server_port}"
 
@@ -34,6 +35,9 @@ class Site(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.server.asked.append((time.monotonic(), self.path, self.headers.get("x-api-key")))
+        if self.server.broken:
+            self.wfile.write(self.server.broken.pop(0))
+            return
         *_, model, source, index = self.path.split("/")
         status = self.server.statuses.pop(0) if self.server.statuses else 200
         if status == 200 and int(index) >= 100:
@@ -114,7 +118,7 @@ def test_a_moment_of_failure_is_waited_out_and_a_longer_one_told(site, tmp_path)
         list(Neuronpedia(site.address, tmp_path, 0.01).labels("m/set", [(1, 2)]))
 
 
-@pytest.mark.parametrize("body", [b"<html>", {"message": "x"}, [1], {"explanations": "none"}])
+@pytest.mark.parametrize("body", [b"<html>", b"[" * 10**5, {"message": "x"}, [1], {"explanations": "none"}])
 def test_an_answer_of_another_form_is_told_and_not_remembered(site, tmp_path, body):
     site.body = body
     with pytest.raises(CircuitError, match="expected") as refused:
@@ -122,6 +126,42 @@ def test_an_answer_of_another_form_is_told_and_not_remembered(site, tmp_path, bo
     assert isinstance(refused.value, GraphFormatError) or "no JSON" in str(refused.value)
     site.body = None
     assert len(list(Neuronpedia(site.address, tmp_path, 0).labels("m/set", [(1, 1)]))) == 2
+
+
+BROKEN = {
+    "no HTTP": b"GARBAGE\r\n\r\n",
+    "a chunk without a length": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
+    "a body cut short": b'HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{"explanations": []}',
+    "too many headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 200 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+def test_a_broken_answer_is_asked_for_again_and_told_where_it_stays_broken(site, tmp_path, answer):
+    site.broken = [answer]
+    assert len(list(Neuronpedia(site.address, tmp_path, 0.01).labels("m/set", [(1, 1)]))) == 2 == len(site.asked)
+    site.broken = [answer] * neuronpedia.TIMES
+    with pytest.raises(CircuitError, match=r"a broken answer .*; expected an answer of Neuronpedia"):
+        list(Neuronpedia(site.address, tmp_path, 0.01).labels("m/set", [(1, 2)]))
+
+
+def test_half_a_character_becomes_a_question_mark(site, tmp_path):
+    site.body = {"explanations": [{"description": "\ud800half", "explanationModelName": "\udfff"}]}
+    for _ in ("asked", "remembered"):
+        (label,) = Neuronpedia(site.address, tmp_path, 0).labels("m/set", [(1, 1)])
+        assert (label.label, label.by) == ("?half", "Neuronpedia, ?")
+
+
+@pytest.mark.parametrize(
+    "kept", [b"", b"{", b"null", b'{"a":1}', b"\xff", b"[1]", b"[[1, 2]]", b'[["x"]]', b"[" * 10**5]
+)
+def test_a_damaged_file_of_what_was_asked_is_asked_for_again_and_written_anew(site, tmp_path, kept):
+    expected = [each.label for each in Neuronpedia(site.address, tmp_path, 0).labels("m/set", [(1, 1)])]
+    (path,) = tmp_path.rglob("1.json")
+    path.write_bytes(kept)
+    for _ in range(2):
+        assert [each.label for each in Neuronpedia(site.address, tmp_path, 0).labels("m/set", [(1, 1)])] == expected
+    assert len(site.asked) == 2 and [path] == [each for each in tmp_path.rglob("*") if each.is_file()]
 
 
 def test_a_site_that_is_not_there_is_told(tmp_path):
