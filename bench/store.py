@@ -27,7 +27,7 @@ LARGE = (855, 34_801)  # nodes and edges of a published graph of gemma-2-2b
 SMALL = (300, 2_000)
 N_GRAPHS = 100
 N_LARGE = 8  # added one after the other: the first finds a cold server
-N_IMPORTED = 60
+N_IMPORTED = (60, 180)  # a start of Neo4j's import tool takes as long for few as for many
 TYPES = ("AFFECTS", "FLOWS_TO", "IN", "INSTANCE_OF")
 REAL_HEADER = (
     "published graphs", "edges of the files", "time (target: 90 s)", "most memory of this process (target: 1024 MiB)",
@@ -97,8 +97,8 @@ def ingest_real() -> list[str]:
     return [f"{len(ingested)}", f"{sum(r.edges for r in ingested):,}", f"{seconds:.0f} s", f"{peak_mib():.0f} MiB"]
 
 
-def import_many() -> list[str]:
-    """A row about a first load of many graphs from the library."""
+def import_many(n_graphs: int) -> list[str]:
+    """A row about a first load of so many graphs from the library."""
     began: dict[str, float] = {}
     ended: dict[str, float] = {}
 
@@ -109,7 +109,7 @@ def import_many() -> list[str]:
 
     with own_server() as (store, _), tempfile.TemporaryDirectory() as folder:
         library = Library(folder)
-        for seed in range(200, 200 + N_IMPORTED):
+        for seed in range(200, 200 + n_graphs):
             library.add(named_graph(LARGE, seed))
         begin = time.perf_counter()
         failed = list(bring(library.ids(), store, library, note))
@@ -118,7 +118,7 @@ def import_many() -> list[str]:
     tool_s = ended["importing"] - began["importing"]
     n_edges, n_relationships = counts["AFFECTS"], sum(counts[name] for name in TYPES)
     return [
-        f"{N_IMPORTED - len(failed)}",
+        f"{n_graphs - len(failed)}",
         f"{n_edges:,}",
         f"{n_relationships:,}",
         f"{tool_s:.0f} s",
@@ -171,7 +171,7 @@ def main() -> None:
         if REAL_GRAPHS.exists():
             print_table(REAL_HEADER, [ingest_real()])
             print()
-        print_table(IMPORT_HEADER, [import_many()])
+        print_table(IMPORT_HEADER, [import_many(n_graphs) for n_graphs in N_IMPORTED])
         print()
         for seed in range(10, 10 + N_GRAPHS):
             store.add(named_graph(SMALL, seed))
