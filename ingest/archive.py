@@ -91,7 +91,8 @@ def restore(
 ) -> Iterator[Restored]:
     """Bring what is in an archive back into library and database; what is not in it stays.
 
-    Labels are added to those that are there; the rule of `ingest.labels` then says which are shown.
+    Labels are added to those that are there; the rule of `ingest.labels` then says which are shown. A graph whose files
+    in the library are damaged becomes that of the archive, whatever `replace` says.
 
     Args:
         replace: Pins and names of graphs and circuits that are there become those of the archive, and so do edited
@@ -117,8 +118,9 @@ def restore(
             if progress:
                 progress(done, len(ids), f"restoring {graph_id}")
             graph = read_saved(Source(path, graph_id, saved=True))
-            if graph.graph_id in library and not replace and not library.is_current(graph):
-                store.add(library.load(graph.graph_id))
+            others = not replace and not library.is_current(graph)
+            if others and (kept := library.intact(graph.graph_id)):
+                store.add(kept)
                 yield Restored(graph_id, graph.metadata.slug, "left")
             else:
                 yield Restored(graph_id, graph.metadata.slug, keep_graph(graph, store, library, replace))

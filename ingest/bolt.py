@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -27,8 +28,19 @@ _OTHERS = (
 SHORT = 240  # characters of a server's message that are shown
 ROWS_AT_ONCE = 10  # that the server holds ready where nobody knows how large they are; a thousand cost it its memory
 MAX_RETRY_S = 30  # of a write that met a deadlock with another writer
+PLAN_S = 10  # in which the server says how it would answer a query
+PATIENCE_S = 5  # beyond its time limit with a server that does not keep to it
 CANCELLED = "Neo.ClientError.Transaction.Terminated"
 NOT_IN_THIS_EDITION = "51N27"
+ENDLESS = (
+    "The query took longer than its time limit and was given up. The server may go on with it: it cannot be stopped "
+    "inside one expression, such as reduce or a list over a long range, before that ends or it is restarted "
+    "(`throughline db stop` for the local one). Nest less, make shorter lists, or rows of them (UNWIND)."
+)
+UNPLANNED = (
+    f"The server did not say within {PLAN_S + PATIENCE_S} s how it would answer the query; expected Cypher that can be "
+    "planned. It is too long, or nests too deep: split it, or put long lists into parameters."
+)
 CANCEL = """
 SHOW TRANSACTIONS YIELD transactionId AS id, metaData WHERE metaData.name = $name
 TERMINATE TRANSACTIONS id YIELD message RETURN message
@@ -153,6 +165,7 @@ class Client:
             stamp: A query that tells, in one row, whether something is changing; see `Rows.settled`.
             max_size: Characters and numbers of the whole answer; rows above that are left out like those over max_rows.
             name: By which `cancel` finds it while it runs.
+            timeout_s: The server stops the query then; where it does not, it is left alone a little later.
 
         Raises:
             QueryError: Among others, where the first row alone is above max_size.
@@ -161,6 +174,7 @@ class Client:
         with (
             translated(self.connection),
             self._session(neo4j.READ_ACCESS, 1000 if max_size is None else ROWS_AT_ONCE) as session,
+            _left_after(timeout_s, session, ENDLESS),
             session.begin_transaction(timeout=timeout_s, metadata={"name": name}) as tx,
             self._ended_with_us(name),
         ):
@@ -188,8 +202,12 @@ class Client:
 
     def explain(self, text: str, parameters: Mapping[str, Any]) -> Plan:
         """The plan of a query; nothing is run."""
-        with translated(self.connection, shift=len("EXPLAIN ")), self._session(neo4j.READ_ACCESS) as session:
-            query = neo4j.Query("EXPLAIN " + text, timeout=10)  # pyright: ignore[reportArgumentType]
+        with (
+            translated(self.connection, shift=len("EXPLAIN ")),
+            self._session(neo4j.READ_ACCESS) as session,
+            _left_after(PLAN_S, session, UNPLANNED),
+        ):
+            query = neo4j.Query("EXPLAIN " + text, timeout=PLAN_S)  # pyright: ignore[reportArgumentType]
             result = session.run(query, dict(parameters))
             columns, summary = tuple(result.keys()), result.consume()
         top = _step(summary.plan) if summary.plan else None
@@ -349,6 +367,35 @@ def _operators(step: Step) -> Iterator[tuple[str, str]]:
     yield step.operator, step.details
     for source in step.sources:
         yield from _operators(source)
+
+
+@contextmanager
+def _left_after(timeout_s: float | None, session: neo4j.Session, said: str) -> Iterator[None]:
+    """Give up a server that says nothing long after its own time limit: throw the connection away, and say this.
+
+    A server looks at its limit, and at `cancel`, between two rows: not inside one expression, and never again where it
+    broke down.
+    """
+    late = threading.Event()
+
+    def leave() -> None:
+        late.set()
+        connection = session._connection  # the driver has a public way in its asynchronous half alone
+        if connection:
+            connection.kill()
+
+    timer = threading.Timer((timeout_s or 0) + PATIENCE_S, leave)
+    timer.daemon = True
+    if timeout_s is not None:
+        timer.start()
+    try:
+        yield
+    except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError, OSError, ValueError) as error:
+        if late.is_set():
+            raise QueryError(said) from error
+        raise
+    finally:
+        timer.cancel()
 
 
 @contextmanager

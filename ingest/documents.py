@@ -17,6 +17,7 @@ from tracer.errors import GraphFormatError
 HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # only through an escape can half a character come into JSON
 BLANKS = re.compile(r"[ \t\n\r]*")
+NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 LARGEST = float(np.finfo(np.float32).max)  # columns are float32
 AT_ONCE = 1 << 18  # bytes read at a time
 
@@ -42,7 +43,7 @@ class Document:
         if isinstance(value, str):
             self.repairs["numbers_as_text"] += 1
         try:
-            number = math.inf if isinstance(value, bool) else float(value)
+            number = math.inf if isinstance(value, bool) else _number(value)
         except (TypeError, ValueError, OverflowError):
             number = math.inf
         if not abs(number) <= LARGEST:
@@ -64,6 +65,19 @@ class Document:
             names = {dict: "objects", str: "texts"}
             raise self.refused(f"{what}: {short(odd[0])}", f"a list of {names[kind]}", "Write the file again.")
         return value
+
+    def fitting(self, value: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
+        """This object without values of another kind than these; those that have none here may be of any."""
+        fitting = {}
+        for name, each in value.items():
+            kind = kinds.get(name, object)
+            if isinstance(kind, dict) and isinstance(each, dict):
+                fitting[name] = self.fitting(each, kind)
+            elif isinstance(kind, dict) or not _is_of(kind, each):
+                self.repairs["values_of_wrong_kind"] += 1
+            else:
+                fitting[name] = each
+        return fitting
 
 
 def read_document(source: Source, handlers: Mapping[str, Callable[[Document], Callable[[Any], None]]]) -> Document:
@@ -128,7 +142,7 @@ class _Text:
             else:
                 if end + 2 < len(self._text) or not self._more(size):  # a number may go on: `1`, `1.`, `1e-`
                     self._at = end
-                    return _whole_characters(self._repairs, value) if self._halves else value
+                    return whole_characters(self._repairs, value) if self._halves else value
             size *= 2
 
     def _more(self, size: int) -> bool:
@@ -174,17 +188,44 @@ def _read_items(text: _Text, handle: Callable[[Any], None]) -> Callable[[Any], N
     return handle
 
 
-def _whole_characters(repairs: Counter[str], value: Any) -> Any:
+def whole_characters(repairs: Counter[str], value: Any) -> Any:
     """The same JSON value with halves of surrogate pairs replaced; neither UTF-8 nor Parquet can hold them."""
     if isinstance(value, str):
         whole, n = HALF_CHARACTER.subn("?", value)
         repairs["half_characters"] += bool(n)
         return whole
     if isinstance(value, list):
-        return [_whole_characters(repairs, item) for item in value]
+        return [whole_characters(repairs, item) for item in value]
     if isinstance(value, dict):
-        return {_whole_characters(repairs, key): _whole_characters(repairs, item) for key, item in value.items()}
+        return {whole_characters(repairs, key): whole_characters(repairs, item) for key, item in value.items()}
     return value
+
+
+def _number(value: Any) -> float:
+    return number_in(value) if isinstance(value, str) else float(value)
+
+
+def number_in(text: str) -> float:
+    """The number that a text holds; NaN where it is none in JSON's sense, as with underscores, which Python allows.
+
+    >>> number_in(" -2.5e3"), number_in("1_0")
+    (-2500.0, nan)
+    """
+    return float(text) if NUMBER.fullmatch(text) else math.nan
+
+
+def _is_of(kind: type, value: Any) -> bool:
+    """Whether a JSON value is of this kind: whole numbers are numbers, and true is none."""
+    if kind is float:
+        return type(value) in (int, float)
+    if kind is int:
+        return type(value) in (int, float) and value == int(value)
+    return isinstance(value, kind)
+
+
+def without_nan(value: Any) -> Any:
+    """The same JSON value with null for NaN and infinities, which are no JSON."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
 def short(value: Any) -> str:

@@ -146,6 +146,8 @@ def verify(store: GraphStore, library: Library, progress: Progress | None = None
             yield Finding(graph_id, what)
     for what in (*label_findings(library), *circuit_findings(store, library)):
         yield Finding("", what)
+    for name in store.missing_schema():
+        yield Finding("", f"{name} is not there or not ready; expected it as cypher/schema/{name}.cypher makes it")
     if progress:
         progress(len(ids), len(ids), "compared")
     if comparable:
@@ -189,6 +191,7 @@ def rebuild(
     try:
         if step == "emptying":
             _empty(store, owner, progress)
+        store.complete_schema()  # now, as nothing is there that a constraint could forbid
         for graph_id, error in bring(ids, store, library, progress, lambda: _claim(store, owner)):
             if not isinstance(error, GraphFormatError):
                 raise error

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from ingest.home import home
 from tracer.errors import GraphFormatError, StoreError
-from tracer.graph import EDGES_FILE, METADATA_FILE, NODES_FILE, AttributionGraph
+from tracer.graph import EDGES_FILE, FILES, METADATA_FILE, AttributionGraph
 
 MARKS = ("pins", "supernodes")  # what people set in a graph, in its provenance
 
@@ -36,25 +36,24 @@ class Library:
 
     def is_current(self, graph: AttributionGraph) -> bool:
         """Whether this graph is kept with these labels, pins, supernodes and names for people."""
-        try:
-            begun = self._fs.exists(f"{self._path}/{_new(graph)}")  # a replacement that was cut off
-            return graph.graph_id in self and not begun and _marks(self.load(graph.graph_id)) == _marks(graph)
-        except GraphFormatError:  # damaged, so better replaced
-            return False
+        begun = self._fs.exists(f"{self._path}/{_new(graph)}")  # a replacement that was cut off
+        kept = None if begun else self.intact(graph.graph_id)
+        return kept is not None and _marks(kept) == _marks(graph)
 
     @contextmanager
     def replaced(self, graph: AttributionGraph) -> Iterator[None]:
         """Take over labels, pins and names of a kept graph; what was computed is the same under one graph_id.
 
-        It is whole at every moment. Until the block ends without an error the graph does not count as current: a crash
-        before others have heard of the change is made good by doing it again.
+        It is whole at every moment, and afterwards also where it was damaged before. Until the block ends without an
+        error the graph does not count as current: a crash before others have heard of the change is made good by doing
+        it again.
 
         Raises:
             StoreError: It cannot be written (no room, no rights); what was kept before is untouched.
         """
         name = _new(graph)
         self._save(graph, name)
-        for file in (NODES_FILE, METADATA_FILE):  # effects are the same
+        for file in FILES:  # the edges too, which may be damaged
             self._fs.mv(f"{self._path}/{name}/{file}", f"{self._path}/{graph.graph_id}/{file}")
         yield
         self._drop(name)
@@ -62,6 +61,13 @@ class Library:
     def load(self, graph_id: str) -> AttributionGraph:
         """A kept graph. Raises GraphFormatError where there is none of this id, or its files are damaged."""
         return AttributionGraph.load(self.place(graph_id))
+
+    def intact(self, graph_id: str) -> AttributionGraph | None:
+        """A kept graph; None where there is none of this id, or its files are damaged, so better replaced."""
+        try:
+            return self.load(graph_id)
+        except GraphFormatError:
+            return None
 
     def outline(self, graph_id: str) -> AttributionGraph:
         """What the nodes of a kept graph are, without its edges: see `AttributionGraph.outline`."""

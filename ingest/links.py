@@ -1,6 +1,8 @@
 """The links of a graph file: taken one by one while it is read, then joined to its nodes."""
 
+import dataclasses
 from array import array
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -13,14 +15,21 @@ class Links:
     """What the list of links holds, in 16 bytes a link: ends by number, each id held once."""
 
     def __init__(self, file: Document):
-        self._file = file
+        self._repairs = file.repairs
+        self._file = dataclasses.replace(file, repairs=Counter())  # of a list that does not count, none are told
         self._number: dict[str, int] = {}
         self._source, self._target, self._weight = array("i"), array("i"), array("d")
         self.problem: GraphFormatError | None = None
         """Why the list cannot be used; kept back, since what is wrong with the whole file says more."""
+        self._n = 0
+
+    def __len__(self) -> int:
+        """How many items the list has."""
+        return self._n
 
     def __call__(self, entry: Any) -> None:
         """Take one item of the list."""
+        self._n += 1
         if self.problem:
             return
         try:
@@ -66,7 +75,8 @@ class Links:
         """
         if self.problem:
             raise self.problem
-        repairs = self._file.repairs
+        repairs = self._repairs
+        repairs.update(self._file.repairs)
         first_U, second_U = self._rows(ids)
         source_E, target_E = np.array(self._source, np.int32), np.array(self._target, np.int32)
         weight_E = np.array(self._weight, np.float64)
@@ -108,7 +118,7 @@ class Links:
         self, source: np.ndarray, target: np.ndarray, weight: np.ndarray, n: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of links given twice the first, unless it is zero; zeros are left out."""
-        repairs = self._file.repairs
+        repairs = self._repairs
         there = weight.astype(np.float32) != 0
         key = source[there].astype(np.int64) * n + target[there]
         _, first, which = np.unique(key, return_index=True, return_inverse=True)

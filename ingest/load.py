@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -18,7 +19,7 @@ from ingest.kept_circuits import bring_circuits
 from ingest.labels import Label, LabelStore
 from ingest.library import MARKS, Library
 from ingest.readers import read_graph_file
-from ingest.sources import GRAPH_ENDINGS, Source, members
+from ingest.sources import ARCHIVE, ENDINGS, Source, members, text_of
 from ingest.static_folder import graph_files
 from ingest.store import GraphStore
 from tracer.errors import CircuitError, GraphFormatError, StoreUnreachableError
@@ -27,7 +28,6 @@ from tracer.graph import FILES, METADATA_FILE, AttributionGraph, read_metadata
 Progress = Callable[[int, int, str], None]  # done, total, what
 Place = Path | Source
 Store = GraphStore | Waiting
-FILE_ENDINGS = (*GRAPH_ENDINGS, ".zip")
 
 log = logging.getLogger("ingest")
 
@@ -97,7 +97,8 @@ def find_graph(name: str, library: Library) -> AttributionGraph:
     places = graph_places(path)
     if len(places) > 1 and not (path / METADATA_FILE).exists():
         raise GraphFormatError(
-            f"{name}: {len(places)} graphs are below this folder; expected one. Name one of them, such as {places[0]}."
+            f"{text_of(name)}: {len(places)} graphs are below this folder; expected one. Name one of them, such as "
+            f"{text_of(places[0])}."
         )
     return read_graph(path if len(places) != 1 else places[0])
 
@@ -168,16 +169,34 @@ def edit_label(
 
 
 def graph_places(path: Path) -> list[Place]:
-    """The saved graphs and graph files at or below a path, in order of name; the path itself where it is a file."""
+    """The saved graphs and graph files at or below a path, in order of name; the path itself where it is a file.
+
+    Links come last in their folder. They are followed, but not to where the path lies, and to no place twice.
+    """
     if not path.is_dir():
         return _unpacked(path)
-    if (listed := graph_files(path)) is not None:
-        return [*listed]  # beside them lie features and the like
-    inside = sorted(path.iterdir())
-    is_graph = (path / METADATA_FILE).exists()
-    files = [entry for entry in inside if entry.is_file() and entry.name.lower().endswith(FILE_ENDINGS)]
-    found = [path] if is_graph else [place for file in files for place in _unpacked(file)]  # it has JSON itself
-    return found + [place for entry in inside if entry.is_dir() for place in graph_places(entry)]
+    real = path.resolve()
+    return [*_below(path, {str(folder) for folder in (real, *real.parents)})]
+
+
+def _below(folder: Path, seen: set[str]) -> Iterator[Place]:
+    """The graphs of a folder, but for those that were seen already."""
+    inside = graph_files(folder)  # beside them lie features and the like
+    if inside is None:
+        inside = sorted(folder.iterdir(), key=lambda entry: (entry.is_dir(), entry.is_symlink(), entry))
+        if (folder / METADATA_FILE).exists():
+            yield folder
+            inside = [entry for entry in inside if entry.is_dir()]  # it has JSON itself
+    for entry in inside:
+        real = os.path.realpath(entry)
+        if real not in seen:
+            seen.add(real)
+            yield from _below(entry, seen) if entry.is_dir() else _promised(entry)
+
+
+def _promised(file: Path) -> list[Place]:
+    """The graphs that the name of a file in a folder promises; a link that leads nowhere is one, to be refused."""
+    return _unpacked(file) if file.name.lower().endswith(ENDINGS) or not file.exists() else []
 
 
 def read_graph(place: Place, strict: bool = False) -> AttributionGraph:
@@ -187,14 +206,26 @@ def read_graph(place: Place, strict: bool = False) -> AttributionGraph:
         GraphFormatError: Nothing is there, or it cannot be read as a graph.
     """
     if isinstance(place, Source):
-        return read_saved(place) if place.saved else read_graph_file(place, strict)
+        return _read_member(place, strict)
     if place.is_dir():
         return AttributionGraph.load(str(place))
-    if not place.exists():
-        raise GraphFormatError(f"{place}: nothing is there; expected a graph file or a folder. Check the path.")
-    if place.suffix.lower() == ".zip":  # damaged, else its members would stand here
+    if not place.is_file():
+        seen = "is no file, but a pipe or device" if place.exists() else "nothing is there"
+        raise GraphFormatError(f"{place}: {seen}; expected a graph file or a folder. Check the path.")
+    if place.suffix.lower() == ARCHIVE:  # damaged, else its members would stand here
         members(place)
     return read_graph_file(place, strict)
+
+
+def _read_member(source: Source, strict: bool) -> AttributionGraph:
+    if source.saved:
+        return read_saved(source)
+    if source.member.lower().endswith(ARCHIVE):
+        raise GraphFormatError(
+            f"{source}: an archive within an archive, which is not opened; expected graphs. Unpack the outer one, and "
+            "give its folder."
+        )
+    return read_graph_file(source, strict)
 
 
 def read_saved(source: Source) -> AttributionGraph:
@@ -214,8 +245,8 @@ def read_saved(source: Source) -> AttributionGraph:
 
 
 def _unpacked(path: Path) -> list[Place]:
-    """The graphs in an archive, saved ones as well; what is none, or is damaged, stands for itself."""
-    if path.suffix.lower() != ".zip" or not path.exists():
+    """What is in an archive; what is none, is damaged, or holds no graph stands for itself."""
+    if path.suffix.lower() != ARCHIVE or not path.is_file():
         return [path]
     try:
         return [*members(path)]
@@ -229,11 +260,8 @@ def _merged(graph: AttributionGraph, library: Library) -> AttributionGraph:
     A file that was taken in before changes nothing. A saved graph, which comes from no file, replaces what was there.
     """
     digest = graph.metadata.provenance.get("sha256")
-    if not digest or graph.graph_id not in library:
-        return graph
-    try:
-        kept = library.load(graph.graph_id)
-    except GraphFormatError:  # damaged, so better replaced
+    kept = library.intact(graph.graph_id) if digest else None
+    if kept is None:
         return graph
     before, provenance = kept.metadata.provenance, graph.metadata.provenance
     taken = before.get("taken", [])
@@ -260,7 +288,7 @@ def _ingest_each(
 ) -> Iterator[IngestReport]:
     for done, place in enumerate(places):
         if progress:
-            progress(done, len(places), f"loading {place.name}")
+            progress(done, len(places), f"loading {text_of(place.name)}")
         yield _ingest(place, store, library, strict)
 
 
@@ -292,11 +320,11 @@ def _ingest(place: Place, store: Store | None, library: Library, strict: bool) -
     except StoreUnreachableError:
         raise
     except CircuitError as error:
-        return IngestReport(str(place), "refused", reason=str(error))
+        return IngestReport(text_of(place), "refused", reason=text_of(error))
     kind_N = graph.nodes["kind"].to_numpy(object)
     ends = zip(kind_N[graph.edges.source], kind_N[graph.edges.target], strict=True)
     return IngestReport(
-        str(place),
+        text_of(place),
         status,
         graph.graph_id,
         graph.metadata.slug,

@@ -8,7 +8,6 @@ anything else is refused.
 """
 
 import dataclasses
-import json
 import math
 import re
 from collections import Counter
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ingest.documents import Document, read_document, short
+from ingest.documents import Document, number_in, read_document, short, without_nan
 from ingest.links import Links
 from ingest.sources import Source
 from ingest.tensors import read_tensor_graph
@@ -52,7 +51,12 @@ CRM_TEXT = re.compile(r"\s*F\d+\s*", re.ASCII)  # the number of a feature where 
 TOKEN_ID = re.compile(r"(?:E|-1)_(\d{1,18})_(\d{1,9})", re.ASCII)
 BIAS_ID = re.compile(r"B_(\d{1,18})_(-1|\d{1,9})", re.ASCII)
 MODEL_FAMILY = re.compile("gemma|llam+a|qwen|gpt|pythia|mistral|haiku|claude|olmo|phi(?![a-z])", re.IGNORECASE)
-OUTPUT_TEXT = re.compile(r'\s*(?:output|logit):?\s*"(.*)"\s*\(p=([\d.eE+?-]+)\)\s*', re.DOTALL | re.IGNORECASE)
+MODEL_NAME = re.compile(
+    rf"({MODEL_FAMILY.pattern})[-_ ]?v?(\d+(?:\.\d+)?)[-_ ](\d+(?:\.\d+)?[bm])(?![a-z\d])", re.ASCII | re.IGNORECASE
+)
+OUTPUT_TEXT = re.compile(  # in brackets before it, the supernode that some files name there
+    r'\s*(?:\[.{,200}?\]\s*)?(?:output|logit):?\s*"(.*)"\s*\(p=([\d.eE+?-]+)\)\s*', re.DOTALL | re.IGNORECASE
+)
 TOKEN_TEXT = re.compile(r'\s*emb:?\s*"(.*)"\s*', re.DOTALL | re.IGNORECASE)
 ANTHROPIC_JS_ID = re.compile(r"\w+_-\d+")  # Anthropic's front end counts positions from the end
 
@@ -107,7 +111,12 @@ class _NodeEntries:
         self.entries.append(entry)
 
 
-DETAILS = ("qk_tracing_results", "lorsa_pattern")  # of attention features, kept as the file has them
+DETAILS = {  # of attention features, kept as the file has them, by their kind as in ABOUT
+    "qk_tracing_results": {
+        "pair_wise_contributors": list, "top_q_marginal_contributors": list, "top_k_marginal_contributors": list
+    },
+    "lorsa_pattern": object,
+}  # fmt: skip
 NODE_FIELDS = (
     "node_id", "feature_type", "layer", "ctx_idx", "clerp", "ppClerp", "token_prob", "activation", "influence",
     "jsNodeId", "label_note", *DETAILS,
@@ -144,7 +153,7 @@ def _graph(file: Document, stem: str, provenance: dict[str, Any]) -> Attribution
     source, target, weight = _links(file, nodes)
     marks = _marks(file, nodes, ids)
     provenance |= marks | {"taken": [_taken(provenance, about, marks)]}
-    provenance |= {"about": _without_nan({key: about[key] for key in ABOUT if key in about})}
+    provenance |= {"about": file.fitting(without_nan({key: about[key] for key in ABOUT if key in about}), ABOUT)}
     provenance |= {"influence": _influence_note(file), "pruning": _pruning(about)}
     provenance |= {"shares": "of what pruning left" if provenance["pruning"] else "of what the file holds"}
     if _has_attention(file):
@@ -174,16 +183,21 @@ def _graph(file: Document, stem: str, provenance: dict[str, Any]) -> Attribution
     return _with_influence(AttributionGraph.build(table, source, target, weight, metadata))
 
 
-ABOUT = (  # kept as the file has it
-    "info",
-    "schema_version",
-    "generation_settings",
-    "pruning_settings",
-    "node_threshold",
-    "transcoder_list",
-    "feature_details",
-    "_derived",
-)
+ABOUT = {  # what is kept as the file has it, by its kind in the public schema, which leaves open what is an object here
+    "info": {
+        "description": str, "creator_name": str, "creator_url": str, "source_urls": list, "create_time_ms": float,
+        "generator": {"name": str, "version": str, "url": str, "email": str},
+    },
+    "schema_version": object, "transcoder_list": object, "_derived": object,
+    "generation_settings": {
+        "max_n_logits": int, "desired_logit_prob": float, "batch_size": int, "max_feature_nodes": int
+    },
+    "pruning_settings": {"node_threshold": float, "edge_threshold": float},
+    "node_threshold": float,
+    "feature_details": {
+        "feature_json_base_url": str, "neuronpedia_source_set": str, "neuronpedia_lorsa_source_set": str
+    },
+}  # fmt: skip
 _FORMATS = "Give a graph that circuit-tracer, Neuronpedia or Anthropic's front end wrote."
 
 
@@ -259,8 +273,9 @@ def _pruning(about: dict[str, Any]) -> dict[str, float] | None:
 
 def _check_promise(file: Document, about: dict[str, Any]) -> None:
     """Count a file whose name speaks of another model than it holds; what it holds counts."""
-    promised, held = (families(text) for text in (file.name, f"{about['scan']} {_source_set(about)}"))
-    file.repairs["other_model_promised"] += bool(promised and held and not promised & held)
+    content = f"{about['scan']} {_source_set(about)}"
+    named = ((names(file.name), names(content)) for names in (families, models))
+    file.repairs["other_model_promised"] += any(told and held and not told & held for told, held in named)
 
 
 def families(text: str) -> set[str]:
@@ -269,8 +284,20 @@ def families(text: str) -> set[str]:
     >>> families("dallas-austin-llamma.json"), families("mntss/gemma-scope-transcoders")
     ({'llama'}, {'gemma'})
     """
-    return {re.sub("m+", "m", found.lower()) if "llam" in found.lower() else found.lower()
-            for found in MODEL_FAMILY.findall(text)}  # fmt: skip
+    return {_family(found) for found in MODEL_FAMILY.findall(text)}
+
+
+def models(text: str) -> set[str]:
+    """The models that a text names in full, by family, version and size.
+
+    >>> models("Gemma2-9B-dallas.json"), models("mntss/clt-llama-3.2-1b-524k"), models("gemma-scope-2b")
+    ({'gemma 2 9b'}, {'llama 3.2 1b'}, set())
+    """
+    return {f"{_family(family)} {version} {size.lower()}" for family, version, size in MODEL_NAME.findall(text)}
+
+
+def _family(found: str) -> str:
+    return re.sub("m+", "m", found.lower()) if "llam" in found.lower() else found.lower()
 
 
 def _influence_note(file: Document) -> str:
@@ -326,15 +353,10 @@ def _details(file: Document, nodes: list[_Node], ids: list[str]) -> dict[str, An
     ours = {node.file_id: node_id for node, node_id in zip(nodes, ids, strict=True)}
     details: dict[str, Any] = {}
     for entry in _entries(file):
-        if told := {name: entry[name] for name in DETAILS if entry.get(name)}:
+        if told := file.fitting({name: entry[name] for name in DETAILS if entry.get(name)}, DETAILS):
             details.setdefault(ours[entry["node_id"]], told)
     found = {"node_details": details, "qk_only_nodes": _object(file.root.get("qk_only_nodes"))}
-    return {name: _without_nan(some) for name, some in found.items() if some}
-
-
-def _without_nan(value: Any) -> Any:
-    """The same JSON value with null for NaN and infinities, which are no JSON."""
-    return json.loads(json.dumps(value), parse_constant=lambda _: None)
+    return {name: without_nan(some) for name, some in found.items() if some}
 
 
 def _halved(node: _Node, entry: dict[str, Any]) -> _Node:
@@ -468,7 +490,7 @@ def _output(file: Document, entry: dict[str, Any], file_id: str, clerp: str) -> 
     wrapped = OUTPUT_TEXT.fullmatch(clerp)
     probability = file.number(entry.get("token_prob"), f"token_prob of {file_id}")
     if wrapped and math.isnan(probability):
-        probability = file.number(float(wrapped[2]) if _is_number(wrapped[2]) else None, f"clerp of {file_id}")
+        probability = number_in(wrapped[2])
     if probability < 0 or probability > 1.001:  # some files round
         raise file.refused(f"the probability of {file_id} is {probability}", "0 to 1", "Write the file again.")
     return (wrapped[1] if wrapped else clerp), probability
@@ -525,9 +547,13 @@ def _tokens(file: Document, about: dict[str, Any], nodes: list[_Node]) -> list[s
 
 def _links(file: Document, nodes: list[_Node]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows of sources and targets, and weights."""
-    if "links" not in file.root and "edges" in file.root:
+    links, edges = file.root.get("links"), file.root.get("edges")
+    beside = len(edges) if isinstance(edges, Links) else 0
+    if ("links" not in file.root and "edges" in file.root) or (beside and not links):
         file.repairs["edges_for_links"] += 1
-    links = file.root.get("links", file.root.get("edges"))
+        links = edges
+    else:
+        file.repairs["edges_beside_links"] += beside
     if not isinstance(links, Links):
         file.list_of(dict, links, "`links`")
         raise file.refused("`links` is no list", "a list of objects", "Write the file again.")
@@ -572,11 +598,3 @@ def _known(file: Document, marks: list[str], names: dict[str, list[str]], repair
     ours = [ids[0] for ids in found if len(ids) == 1]
     file.repairs[repair] += len(marks) - len(ours)
     return ours
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

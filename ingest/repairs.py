@@ -2,6 +2,7 @@
 
 REPAIRS = {
     "edges_for_links": "the list of links is named `edges`",
+    "edges_beside_links": "a link of a list `edges`, beside the list `links`, left out",
     "link_ends_as_objects": "the end of a link is an object with an id instead of the id",
     "numbers_as_text": "a number is written as text",
     "renamed_errors": "an error node had the id of a feature and got the id `layer_-1_position`",
@@ -21,6 +22,7 @@ REPAIRS = {
     "unknown_pins": "a pinned node that is not there, left out",
     "unknown_members": "a supernode's member that is not there, left out",
     "unreadable_marks": "pins or supernodes in a form that is not known, left out",
+    "values_of_wrong_kind": "a note or setting that is not of the kind the format has there, left out",
     "other_model_promised": "the file's name speaks of another model than it holds; what it holds counts",
     "tokens_by_number": "the file has no texts of tokens; each is named by its number in the vocabulary",
     "half_characters": "a text holds half of a surrogate pair; replaced by a question mark",

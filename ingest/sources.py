@@ -16,6 +16,8 @@ from tracer.errors import GraphFormatError
 from tracer.graph import FILES
 
 GRAPH_ENDINGS = (".json", ".json.gz", ".pt")
+ARCHIVE = ".zip"
+ENDINGS = (*GRAPH_ENDINGS, ARCHIVE)
 MOST_PACKED = 200  # times its size a compressed file may hold; JSON of graphs packs 5 to 30 times, a bomb a thousand
 ALWAYS_FINE = 64 << 20  # bytes that any file may unpack to
 MOST_MEMBERS = 100_000  # of an archive
@@ -35,14 +37,14 @@ class Source:
     @property
     def name(self) -> str:
         """The last part of the name, for messages."""
-        return self.member.replace("\\", "/").rpartition("/")[2] or self.path.name
+        return self.member.replace("\\", "/").rpartition("/")[2] or text_of(self.path.name)
 
     def beside(self, name: str) -> "Source":
         """The file of this name in the folder of a saved graph."""
         return replace(self, member=_inside(self.member, name), saved=False)
 
     def __str__(self) -> str:
-        return f"{self.path}/{self.member}" if self.member else str(self.path)
+        return text_of(f"{self.path}/{self.member}" if self.member else self.path)
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
@@ -93,8 +95,14 @@ class Source:
             with self.path.open("rb") as file:
                 yield file
             return
-        with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
-            yield file
+        with zipfile.ZipFile(self.path) as archive:
+            if (n := archive.namelist().count(self.member)) > 1:
+                raise GraphFormatError(
+                    f"{self}: {n} members of the archive have this name; expected one. Unpack it, and give the file "
+                    "that is meant."
+                )
+            with archive.open(self.member) as file:
+                yield file
 
     def _size(self) -> int:
         if not self.member:
@@ -121,6 +129,15 @@ class _Bounded(io.RawIOBase):
         return len(chunk)
 
 
+def text_of(name: object) -> str:
+    """A path, or a message with one in it, as text that can be written: bytes that are not UTF-8 become question marks.
+
+    >>> text_of(Path("bad\\udcff.json"))  # so Python holds the byte 0xff
+    'bad?.json'
+    """
+    return str(name).encode(errors="replace").decode()
+
+
 def most_unpacked(size: int) -> int:
     """The most bytes that a file of this size may unpack to.
 
@@ -138,10 +155,10 @@ def bomb(name: str, size: int) -> GraphFormatError:
 
 
 def members(path: Path) -> list[Source]:
-    """The saved graphs and graph files inside a zip archive, in order of name; archives within it are not opened.
+    """The saved graphs and graph files inside a zip archive, in order of name, and archives, which are not opened.
 
     Raises:
-        GraphFormatError: It is no archive, is damaged, or holds far more than its size allows.
+        GraphFormatError: It is no archive, is damaged, holds far more than its size allows, or none of these.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -159,11 +176,17 @@ def members(path: Path) -> list[Source]:
         raise bomb(str(path), size)
     names = {info.filename for info in infos}
     saved = {folder for folder in map(_folder, names) if all(_inside(folder, name) in names for name in FILES)}
-    files = {name for name in names if name.lower().endswith(GRAPH_ENDINGS) and _folder(name) not in saved}
+    files = {name for name in names if name.lower().endswith(ENDINGS) and _folder(name) not in saved}
     for root in (name.removesuffix(LISTING) for name in names if name == LISTING or name.endswith(f"/{LISTING}")):
         files -= {name for name in files if name.startswith(root) and not name.startswith(f"{root}{GRAPHS}/")}
     found = [Source(path, name) for name in files if not name.rpartition("/")[2].startswith("._")]
-    return sorted([*found, *(Source(path, folder, saved=True) for folder in saved)], key=lambda source: source.member)
+    found += [Source(path, folder, saved=True) for folder in saved]
+    if not found:
+        raise GraphFormatError(
+            f"{path}: none of {len(infos)} members is a graph; expected saved graphs or files that end in "
+            f"{', '.join(GRAPH_ENDINGS)}. Give an archive of these."
+        )
+    return sorted(found, key=lambda source: source.member)
 
 
 def _folder(name: str) -> str:

@@ -391,10 +391,20 @@ class GraphStore:
                 "one) and ingest the library again."
             )
         if not seen or seen[0]["digest"] != digest:
-            for query in queries.values():
-                self._client.run_schema(query.text)
-            self._client.run_schema("CALL db.awaitIndexes(300)")
+            self.complete_schema()
             self._client.write(lambda tx: load(tx, "set_version", version=STORE_VERSION, digest=digest))
+
+    def complete_schema(self) -> None:
+        """Make the constraints and indexes that are not there."""
+        for query in read_queries("schema").values():
+            self._client.run_schema(query.text)
+        self._client.run_schema("CALL db.awaitIndexes(300)")
+
+    def missing_schema(self) -> list[str]:
+        """The name of each constraint and index that is not there, is another kind of thing, or is not ready."""
+        seen = {(row["name"], row["constraint"] is not None) for row in self._load("online_schema")}
+        queries = read_queries("schema").values()
+        return [query.name for query in queries if (query.name, "CREATE CONSTRAINT" in query.text) not in seen]
 
 
 def _differs(row: Mapping[str, Any], stored: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from ingest import bolt
 from ingest.store import MOST_SIZE
 from tests.ingest.made_graphs import make_graph
 from tracer.errors import QueryError
@@ -98,6 +99,23 @@ def test_a_query_over_its_time_is_stopped(store):
     with pytest.raises(QueryError, match="longer than its time limit"):
         store.cypher(ENDLESS, timeout_s=1)
     assert time.perf_counter() - began < 20
+
+
+def test_an_expression_that_the_server_cannot_stop_is_given_up_and_others_go_on(store, monkeypatch):
+    monkeypatch.setattr(bolt, "PATIENCE_S", 1)
+    began = time.perf_counter()
+    with pytest.raises(QueryError, match=r"longer than its time limit and was given up.*UNWIND"):
+        store.cypher("RETURN size([x IN range(1, 400000000) WHERE x % 7 = 8]) AS n", timeout_s=1)
+    assert time.perf_counter() - began < 20
+    assert store.cypher("RETURN 1 AS x").records == [{"x": 1}]
+
+
+def test_a_query_on_whose_nesting_the_server_breaks_down_is_given_up_and_others_go_on(store, monkeypatch):
+    monkeypatch.setattr(bolt, "PLAN_S", 2)
+    monkeypatch.setattr(bolt, "PATIENCE_S", 1)
+    with pytest.raises(QueryError, match="nests too deep"):
+        store.cypher(f"RETURN {'(' * 1000}1{')' * 1000} AS x")
+    assert store.cypher("RETURN 1 AS x").records == [{"x": 1}]
 
 
 def test_a_query_over_its_memory_is_stopped_and_the_server_lives(store):

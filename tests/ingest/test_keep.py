@@ -22,7 +22,7 @@ from tests.ingest.test_labels import labelled, shown
 from tests.ingest.test_store import check_aggregates, stored_flows
 from tests.neo4j_fixture import shared_jars
 from tracer.errors import GraphFormatError, PatternError, StoreError, StoreUnreachableError
-from tracer.graph import EDGES_FILE, METADATA_FILE, NODES_FILE, AttributionGraph
+from tracer.graph import EDGES_FILE, FILES, METADATA_FILE, NODES_FILE, AttributionGraph
 
 DAMAGES = {
     "a node lost": ("MATCH (n:Error) WITH n LIMIT 1 DETACH DELETE n", "nodes, expected"),
@@ -105,6 +105,16 @@ def test_each_damage_of_the_database_is_found_and_rebuilt(name, store, library, 
     assert list(rebuild(store, library)) == []
     assert list(verify(store, library)) == []
     check_aggregates(store, graphs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("INDEX", "node_graph"), ("INDEX", "node_labels"), ("CONSTRAINT", "node_key")]
+)
+def test_a_dropped_index_or_constraint_is_found_and_rebuilt(kind, name, store, library):
+    damage(store, f"DROP {kind} {name}")
+    assert [finding.what.split()[0] for finding in verify(store, library)] == [name]
+    assert list(rebuild(store, library)) == []
+    assert list(verify(store, library)) == []
 
 
 def test_a_damaged_file_is_found_and_the_others_are_rebuilt(store, library, graphs, tmp_path):
@@ -191,6 +201,27 @@ def test_an_archive_brings_everything_back(store, library, graphs, tmp_path):
     assert [each.status for each in restore(tmp_path / "all.zip", store, library)] == ["ingested"] * 3
     assert stored_flows(store) == flows and list(verify(store, library)) == []
     assert [each.status for each in restore(tmp_path / "all.zip", store, library)] == ["unchanged"] * 3
+
+
+WAYS_BACK = {
+    "ingest": lambda given, archive, store, library: ingest_paths([given], store, library),
+    "restore": lambda given, archive, store, library: restore(archive, store, library),
+    "restore --replace": lambda given, archive, store, library: restore(archive, store, library, replace=True),
+}
+
+
+@pytest.mark.parametrize("way", WAYS_BACK)
+@pytest.mark.parametrize("name", FILES)
+def test_an_intact_copy_takes_the_place_of_a_damaged_graph(name, way, store, library, tmp_path):
+    given = labelled(tmp_path, "a.json", "Texas", ["0_7_0"])
+    [report] = ingest_paths([given], store, library)
+    backup(library, tmp_path / "all.zip")
+    hurt = tmp_path / "library" / report.graph_id / name
+    hurt.write_bytes(hurt.read_bytes()[:-50])
+    assert library.intact(report.graph_id) is None
+    told = {each.graph_id: each.status for each in WAYS_BACK[way](given, tmp_path / "all.zip", store, library)}
+    assert told[report.graph_id] == "updated"
+    assert shown(library, report.graph_id)[0] == "Texas" and list(verify(store, library)) == []
 
 
 def test_long_views_come_back_with_an_archive(store, library, tmp_path):

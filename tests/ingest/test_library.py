@@ -59,7 +59,7 @@ def test_labels_are_replaced_and_the_graph_is_whole_at_every_step(root, tmp_path
     monkeypatch.setattr(library._fs, "mv", watched)
     with library.replaced(new):
         assert not library.is_current(new)
-    assert moved == ["Texas"] * 3 + ["new"] * 2  # saved beside it, then two files moved
+    assert moved == ["Texas"] * 3 + ["new"] * 3  # saved beside it, then three files moved
     assert library.is_current(new)
     assert library.ids() == [old.graph_id] and len(library._fs.ls(library._path)) == 1
 

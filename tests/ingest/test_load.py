@@ -1,6 +1,7 @@
 """Whole folders are taken in, one report for each graph, and one bad file never stops the rest."""
 
 import json
+import os
 from pathlib import Path
 
 import neo4j
@@ -186,6 +187,63 @@ class Unreachable(Client):
 def test_places_come_in_order_and_hold_only_what_can_be_a_graph(folder):
     names = [str(Path(str(place)).relative_to(folder)) for place in graph_places(folder)]
     assert names == ["broken.json", "other.json", "published.json", str(Path("deep", "two")), "one"]
+
+
+def test_a_name_that_is_not_utf8_is_shown_with_question_marks_and_stops_no_other(store, library, tmp_path):
+    place = tmp_path / "in"
+    odd = place / os.fsdecode(b"d\xff")
+    try:
+        odd.mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    labelled = [NODES[0], NODES[1] | {"clerp": "seven"}, NODES[2]]
+    (odd / os.fsdecode(b"bad\xfe.json")).write_text(json.dumps(PUBLISHED | {"nodes": labelled}))
+    (odd / "broken.zip").write_bytes(b"PK")
+    make_graph(1).save(str(odd / "saved"))
+    (odd / "saved" / "edges.parquet").write_bytes(b"no table")
+    (place / "good.json").write_text(json.dumps(PUBLISHED))
+    told: list[str] = []
+    reports = list(ingest_paths([place], store, library, lambda done, total, what: told.append(what)))
+    assert [(report.path.removeprefix(f"{place}{os.sep}"), report.status) for report in reports] == [
+        ("good.json", "ingested"), (str(Path("d?", "bad?.json")), "updated"),
+        (str(Path("d?", "broken.zip")), "refused"), (str(Path("d?", "saved")), "refused"),
+    ]  # fmt: skip
+    json.dumps([vars(report) for report in reports], ensure_ascii=False).encode()
+    assert "loading bad?.json" in told
+    assert library.load(reports[1].graph_id).nodes["label_note"].iloc[0].startswith("from bad?.json")
+
+
+def test_links_are_followed_but_no_folder_or_file_comes_twice(tmp_path):
+    place, elsewhere = tmp_path / "above" / "in", tmp_path / "elsewhere"
+    for folder in (place / "deep", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / f"{folder.name}.json").write_text("{}")
+    for name, target in (("a", place), ("b", place), ("c", tmp_path), ("d", elsewhere), ("e", elsewhere)):
+        (place / name).symlink_to(target)
+    (place / "deep" / "a.json").symlink_to("deep.json")
+    (place / "deep" / "up").symlink_to("..")
+    names = [str(Path(str(found)).relative_to(place)) for found in graph_places(place)]
+    assert names == [str(Path("deep", "deep.json")), str(Path("d", "elsewhere.json"))]
+    (through,) = graph_places(place / "d")
+    assert through == place / "d" / "elsewhere.json"
+
+
+@pytest.mark.parametrize("name", ["gone.json", "gone"])
+def test_a_link_that_leads_nowhere_is_refused(library, tmp_path, name):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).symlink_to(tmp_path / "nowhere")
+    (tmp_path / "in" / "round.json").symlink_to("round.json")
+    reports = list(ingest_paths([tmp_path / "in"], None, library))
+    assert len(reports) == 2 and all("nothing is there" in report.reason for report in reports)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["pipe.json", "pipe.zip"])
+def test_a_named_pipe_is_refused_and_not_waited_for(library, tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    for path in (tmp_path, tmp_path / name):
+        (report,) = ingest_paths([path], None, library)
+        assert report.status == "refused" and f"{name}: is no file" in report.reason
 
 
 def test_graphs_below_a_saved_graph_are_found(folder):

@@ -48,6 +48,15 @@ def test_labels_are_unwrapped_and_say_whose_they_are(read):
     assert table.loc["0_1_2", "label"] == table.loc["0_5_2", "label_note"] == ""
 
 
+def test_the_supernode_before_an_output_is_no_part_of_its_text(read):
+    document = circuit_tracer()
+    document["nodes"][0] |= {"clerp": '[Output "big" or [large]] Output "large" (p=0.420)', "token_prob": None}
+    document["nodes"][1]["clerp"] = '[Output "x"] Output ""] Output "" (p=0.1)'
+    table = read(document).nodes.set_index("node_id")
+    assert table.loc["4_11_2", "label"] == "large" and table.loc["4_11_2", "probability"] == pytest.approx(0.42)
+    assert table.loc["4_12_2", "label"] == '"] Output "'
+
+
 def test_values_belong_to_their_kinds(read):
     table = read(circuit_tracer()).nodes.set_index("node_id")
     assert table.loc["1_7_2", "activation"] == 2.5 and math.isnan(table.loc["4_11_2", "activation"])
@@ -212,6 +221,63 @@ def test_links_may_be_called_edges_and_their_ends_be_objects(read):
     assert (repairs(graph)["edges_for_links"], repairs(graph)["link_ends_as_objects"]) == (1, 14)
 
 
+def test_of_links_and_edges_the_one_that_is_not_empty_is_read(read):
+    document = circuit_tracer()
+    for links, edges in (([], document["links"]), (None, document["links"]), (document["links"], [])):
+        graph = read(document | {"links": links, "edges": edges})
+        assert graph.graph_id == read(circuit_tracer()).graph_id
+        assert repairs(graph).get("edges_for_links", 0) == (not links)
+        assert "edges_beside_links" not in repairs(graph)
+    assert repairs(read(document | {"links": [], "edges": []})) == {"unknown_pins": 1}
+
+
+@pytest.mark.parametrize("first", ["links", "edges"])
+def test_edges_beside_links_are_left_out_and_counted(read, first):
+    links = circuit_tracer()["links"]
+    edges = [links[0] | {"weight": "9"}, links[1] | {"source": {"id": links[1]["source"]}}]
+    lists = {"links": links, "edges": edges}
+    document = {first: lists[first]} | circuit_tracer() | lists
+    graph = read(document)
+    assert links_of(graph) == links_of(read(circuit_tracer()))
+    assert repairs(graph) == {"edges_beside_links": 2, "unknown_pins": 1}
+
+
+@pytest.mark.parametrize(
+    "place, name, value",
+    [
+        (None, "node_threshold", None),
+        (None, "node_threshold", math.nan),
+        (None, "node_threshold", "0.8"),
+        (None, "info", "x"),
+        (None, "generation_settings", "x"),
+        ("info", "create_time_ms", "yesterday"),
+        ("info", "source_urls", "x"),
+        ("info", "generator", {"version": 4}),
+        ("generation_settings", "batch_size", 1.5),
+        ("generation_settings", "batch_size", True),
+        ("pruning_settings", "edge_threshold", []),
+        ("feature_details", "neuronpedia_source_set", 3),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_left_out_and_counted(read, place, name, value):
+    document = circuit_tracer()
+    about = document["metadata"] if place is None else document["metadata"].setdefault(place, {})
+    about[name] = value
+    graph = read(document)
+    assert repairs(graph)["values_of_wrong_kind"] == 1
+    kept = graph.metadata.provenance["about"]
+    assert not (kept if place is None else kept[place]).get(name)
+
+
+def test_settings_of_the_right_kind_and_unknown_ones_are_kept(read):
+    document = circuit_tracer()
+    settings = {"batch_size": 64.0, "desired_logit_prob": 1, "own": [None]}
+    document["metadata"]["generation_settings"] = settings
+    graph = read(document)
+    assert graph.metadata.provenance["about"]["generation_settings"] == settings
+    assert "values_of_wrong_kind" not in repairs(graph)
+
+
 def test_numbers_written_as_text_are_read_and_counted(read):
     document = circuit_tracer()
     document["links"][0]["weight"] = "2.0"
@@ -279,6 +345,25 @@ def test_a_name_that_promises_another_model_is_counted_and_the_content_counts(re
     assert graph.metadata.model == "mntss/gemma-scope-transcoders"
     assert "other_model_promised" not in repairs(read(document, "dallas-gemma-2.json"))
     assert "other_model_promised" not in repairs(read(document, "dallas-austin.json"))
+
+
+@pytest.mark.parametrize(
+    "name, promised",
+    [
+        ("gemma-3-4b-dallas.json", True),
+        ("Gemma2_9B.json", True),
+        ("gemma-2-2b-dallas.json", False),
+        ("gemma-2-9b-against-gemma-2-2b.json", False),
+        ("gemma-2-dallas-9b.json", False),
+        ("gemma-2-4bit.json", False),
+    ],
+)
+def test_a_name_that_promises_another_model_of_the_family_is_counted(read, name, promised):
+    document = circuit_tracer()
+    document["metadata"]["scan"] = "gemma-2-2b"
+    assert ("other_model_promised" in repairs(read(document, name))) == promised
+    document["metadata"]["scan"] = "mntss/gemma-scope-transcoders"
+    assert "other_model_promised" not in repairs(read(document, name))
 
 
 def test_strict_reading_refuses_what_it_would_repair(tmp_path):

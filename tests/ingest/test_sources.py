@@ -75,6 +75,31 @@ def test_a_damaged_saved_graph_in_an_archive_is_refused_by_its_name_in_the_archi
     assert report.status == "refused" and f"{path}/a" in report.reason
 
 
+def test_archives_within_an_archive_are_told_and_stop_no_other(tmp_path):
+    inner = archive(tmp_path / "inner.zip", {"x.json": GRAPH}).read_bytes()
+    path = archive(tmp_path / "outer.zip", {"a.json": GRAPH, "inner.zip": inner, "readme.txt": b"no graph"})
+    good, nested = ingest_paths([path], None, Library(tmp_path / "library"))
+    assert (good.status, nested.status) == ("ingested", "refused")
+    assert f"{path}/inner.zip: an archive within an archive" in nested.reason and "Unpack the outer" in nested.reason
+
+
+@pytest.mark.parametrize("files", [{}, {"readme.txt": b"no graph"}])
+def test_an_archive_without_a_graph_is_refused_by_its_name(tmp_path, files):
+    path = archive(tmp_path / "none.zip", files)
+    (report,) = ingest_paths([tmp_path], None, Library(tmp_path / "library"))
+    assert report.status == "refused"
+    assert f"{path}: none of {len(files)} members is a graph; expected saved graphs or files" in report.reason
+
+
+def test_two_members_of_one_name_are_refused_and_stop_no_other(tmp_path):
+    path = archive(tmp_path / "twice.zip", {"a.json": GRAPH, "b.json": GRAPH})
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "a") as out:
+        out.writestr("a.json", GRAPH.replace(b"2.0", b"4.0"))
+    twice, once = ingest_paths([path], None, Library(tmp_path / "library"))
+    assert (twice.status, once.status) == ("refused", "ingested")
+    assert "a.json: 2 members of the archive have this name; expected one" in twice.reason
+
+
 def test_a_bomb_is_refused_before_it_is_in_memory(tmp_path):
     zeros = b" " * (ALWAYS_FINE + (8 << 20))
     packed = tmp_path / "bomb.json.gz"

@@ -18,6 +18,7 @@ from ingest.export_formats import format_of
 from ingest.load import graph_places
 from ingest.readers import read_graph_file
 from ingest.writers import write_graph, write_json
+from tests.ingest.graph_documents import circuit_tracer
 from tests.ingest.made_graphs import make_graph
 from tracer.errors import SettingError
 from tracer.graph import AttributionGraph, GraphMetadata
@@ -139,6 +140,19 @@ def test_json_is_valid_by_the_public_schema(tmp_path):
     write_graph(make_graph(1), tmp_path / "g.json", "json")
     content = json.loads((tmp_path / "g.json").read_text())
     assert not list(Draft7Validator(json.loads(SCHEMA.read_text())).iter_errors(content))
+
+
+@needs_real_graphs
+def test_json_is_valid_whatever_settings_the_file_had_that_it_was_read_from(tmp_path):
+    document = circuit_tracer()
+    document["metadata"] |= {"node_threshold": None, "generation_settings": "x", "pruning_settings": {"x": 1}}
+    document["metadata"]["info"]["create_time_ms"] = "yesterday"
+    (tmp_path / "odd.json").write_text(json.dumps(document))
+    graph = read_graph_file(tmp_path / "odd.json")
+    write_graph(graph, tmp_path / "g.json", "json")
+    write_graph(graph, tmp_path / "static", "anthropic")
+    for path in (tmp_path / "g.json", tmp_path / "static" / "graph_data" / "two-hops.json"):
+        assert not list(Draft7Validator(json.loads(SCHEMA.read_text())).iter_errors(json.loads(path.read_text())))
 
 
 def test_json_holds_the_pruned_graph_and_on_request_the_whole_one(tmp_path):
