@@ -30,8 +30,8 @@ def print_graph(graph: AttributionGraph, n: int, format: Format) -> None:
     targets = top["explained"] or top["outputs"]
     first = targets[0]["text"] if targets else ""
     parts = {
-        "Features that are explained": ("explained", ["text", "activation", "remainder", "node_id"]),
-        "Outputs": ("outputs", ["text", "probability", "remainder", "node_id"]),
+        "Features that are explained": ("explained", ["text", "activation", "node_id"]),
+        "Outputs": ("outputs", ["text", "probability", "node_id"]),
         "Most influential features": ("features", ["text", "activation", "influence", "node_id"]),
         f"Strongest direct effects on {first!r}": ("edges_into", ["text", "effect", "share", "node_id"]),
     }

@@ -422,7 +422,10 @@ def translated(connection: Connection, shift: int = 0) -> Iterator[None]:
             f"Neo4j at {connection.uri} does not answer; expected a running server. Start it "
             "(`throughline db start` for the local one) or check THROUGHLINE_NEO4J_URI; nothing stored was lost."
         ) from error
-    except neo4j.exceptions.Neo4jError as error:
+    except (neo4j.exceptions.Neo4jError, neo4j.exceptions.ResultFailedError) as raised:
+        error = raised.__cause__ if isinstance(raised, neo4j.exceptions.ResultFailedError) else raised
+        if not isinstance(error, neo4j.exceptions.Neo4jError):
+            raise StoreError(f"Neo4j at {connection.uri} cannot be used: {raised}.") from raised
         if isinstance(error.__context__, KeyboardInterrupt):  # which ended the query, and this is the answer to that
             raise error.__context__ from None
         raise _refusal(connection, error, shift) from error

@@ -179,7 +179,7 @@ def test_the_settings_of_the_peer_are_one_click(loaded: dict[str, str]):
     test = open_page("trace", prompt=PROMPT, max_n_logits="3")
     test.button(key="like circuit-tracer").click().run(timeout=60)
     assert not test.exception
-    assert "--max-n-logits=3 --no-keep-errors --no-keep-first-position" in test.code[0].value
+    assert "--max-n-logits=3 --first-token --no-keep-errors --no-keep-first-position" in test.code[0].value
 
 
 def test_a_link_that_cannot_be_read_is_told(loaded: dict[str, str]):
