@@ -30,6 +30,7 @@ TRACE = ["trace", "--model", str(MODEL_DIR), "--transcoders", str(CLT_DIR)]
         ([*TRACE, "--file", os.devnull], f"no prompt was given ({os.devnull} has none)"),
         ([*TRACE, "--file", "nowhere.txt"], "nowhere.txt: No such file or directory; expected a text file"),
         ([*TRACE, "--token-ids", "2,x"], "are no token ids; expected numbers"),
+        ([*TRACE, "--token-ids", "2,,5"], "are no token ids; expected numbers"),
         ([*TRACE, "--token-ids", "2,99999"], "token id 99999 at position 1 is out of range"),
         ([*TRACE, "--like", "another", "x"], "--like"),
         (["check", "nowhere"], "'nowhere': no such folder"),
