@@ -74,7 +74,7 @@ def remove(*graphs: str, yes: bool = False) -> None:
 
 
 def verify(*, format: Format = "table") -> None:
-    """Compare the database with the files of the library, node by node and link by link (the aggregate by sums), and say what differs.
+    """Compare nodes, links and sums of the aggregate in the database with the library's files; say what differs.
 
     Args:
         format: How differences are printed, one a row.
