@@ -9,7 +9,7 @@ UNWIND split($term, '|') AS alternative
 WITH trim(alternative) AS term,
      [piece IN split(replace(toLower(trim(alternative)), '?', '*'), '*') WHERE piece <> ''] AS pieces
 CALL (term, pieces) {
-  UNWIND CASE WHEN term CONTAINS '*' THEN [coalesce(pieces[0], '')] ELSE pieces[0..1] END AS piece
+  UNWIND CASE WHEN term = '' THEN [] ELSE [coalesce(pieces[0], '')] END AS piece
   MATCH (node:Node) USING TEXT INDEX node:Node(label_key) WHERE node.label_key CONTAINS piece
   RETURN node
   UNION

@@ -331,7 +331,7 @@ def graphs_with(world: World, term: str) -> Iterable[Row]:
     nodes = world.nodes
     found = np.zeros(len(nodes), bool)
     for each in (text.strip().lower() for text in term.split("|")):
-        piece = next(piece for piece in each.replace("?", "*").split("*") if piece)
+        piece = next((piece for piece in each.replace("?", "*").split("*") if piece), "")
         found |= nodes["label"].map(lambda label, piece=piece: piece in plain(label)).to_numpy(bool)
         place = nodes["layer"].astype(str) + "_" + nodes["index"].astype(str)
         found |= ((place == each) & (nodes["kind"] == "feature")).to_numpy()
@@ -543,7 +543,7 @@ ORACLES = {
     ),
     "graphs_with": Oracle(
         graphs_with,
-        lambda world: [{"term": term} for case in some_terms(world) for term in case["terms"] if term.strip("*?")],
+        lambda world: [{"term": term} for case in some_terms(world) for term in case["terms"]] + [{"term": "?"}],
         ("graph_id",), by("graph_id"),
     ),
     "common_features": Oracle(
