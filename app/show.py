@@ -68,7 +68,7 @@ def top_of(graph: AttributionGraph, n: int) -> dict[str, Any]:
             for node in top_nodes(graph, NodeKind.FEATURE, n)
         ],
         "edges_into": _edges_into(graph, targets[0]["node_id"], n) if targets else [],
-        "paths": [_path(graph, path) for path in _paths(graph, n)],
+        "paths": [_path(graph, path) for path in _paths(graph, explained, n)],
     }
 
 
@@ -95,13 +95,12 @@ def _edges_into(graph: AttributionGraph, node_id: str, n: int) -> list[dict[str,
     ]
 
 
-def _paths(graph: AttributionGraph, n: int) -> list[Path]:
+def _paths(graph: AttributionGraph, explained: list[dict[str, Any]], n: int) -> list[Path]:
     tokens, outputs = (np.arange(len(graph.nodes))[graph.slice_of(kind)] for kind in (NodeKind.TOKEN, NodeKind.LOGIT))
-    ends = [tokens, np.array([graph.row_of(node["node_id"]) for node in _explained(graph)], int)]
-    ends[1] = ends[1] if len(ends[1]) else outputs
-    if not all(len(rows) for rows in ends):
+    targets = np.array([graph.row_of(node["node_id"]) for node in explained]) if explained else outputs
+    if not len(tokens) or not len(targets):
         return []
-    return strongest_paths(graph, ends, n, min_hops=2)  # a single hop is an edge, which is listed above
+    return strongest_paths(graph, [tokens, targets], n, min_hops=2)  # a single hop is an edge, which is listed above
 
 
 def _node(node: dict[str, Any]) -> dict[str, Any]:

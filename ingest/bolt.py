@@ -376,6 +376,9 @@ def _left_after(timeout_s: float | None, session: neo4j.Session, said: str) -> I
     A server looks at its limit, and at `cancel`, between two rows: not inside one expression, and never again where it
     broke down.
     """
+    if timeout_s is None:
+        yield
+        return
     late = threading.Event()
 
     def leave() -> None:
@@ -384,10 +387,9 @@ def _left_after(timeout_s: float | None, session: neo4j.Session, said: str) -> I
         if connection:
             connection.kill()
 
-    timer = threading.Timer((timeout_s or 0) + PATIENCE_S, leave)
+    timer = threading.Timer(timeout_s + PATIENCE_S, leave)
     timer.daemon = True
-    if timeout_s is not None:
-        timer.start()
+    timer.start()
     try:
         yield
     except (neo4j.exceptions.DriverError, neo4j.exceptions.Neo4jError, OSError, ValueError) as error:
@@ -422,15 +424,14 @@ def translated(connection: Connection, shift: int = 0) -> Iterator[None]:
             f"Neo4j at {connection.uri} does not answer; expected a running server. Start it "
             "(`throughline db start` for the local one) or check THROUGHLINE_NEO4J_URI; nothing stored was lost."
         ) from error
-    except (neo4j.exceptions.Neo4jError, neo4j.exceptions.ResultFailedError) as raised:
+    except (neo4j.exceptions.Neo4jError, neo4j.exceptions.DriverError, ValueError, TypeError) as raised:
+        # a result that is asked again after it failed names the failure as its cause
         error = raised.__cause__ if isinstance(raised, neo4j.exceptions.ResultFailedError) else raised
         if not isinstance(error, neo4j.exceptions.Neo4jError):
             raise StoreError(f"Neo4j at {connection.uri} cannot be used: {raised}.") from raised
         if isinstance(error.__context__, KeyboardInterrupt):  # which ended the query, and this is the answer to that
             raise error.__context__ from None
         raise _refusal(connection, error, shift) from error
-    except (neo4j.exceptions.ConfigurationError, neo4j.exceptions.DriverError, ValueError, TypeError) as error:
-        raise StoreError(f"Neo4j at {connection.uri} cannot be used: {error}.") from error
 
 
 def _refusal(connection: Connection, error: neo4j.exceptions.Neo4jError, shift: int) -> StoreError:

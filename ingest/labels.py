@@ -24,7 +24,7 @@ from urllib.parse import quote, unquote
 from filelock import FileLock
 
 from ingest.documents import short, whole_characters
-from ingest.library import Library
+from ingest.library import GRAPH_ID, Library
 from ingest.replacing import replacing
 from ingest.small_files import SmallFiles
 from tracer.errors import GraphFormatError
@@ -36,7 +36,6 @@ LABELS, MAKE_ROOM = "labels", "Make room; all labels kept before are still there
 COLUMNS = ("source_set", "layer", "index", "label", "kind", "by", "graph_id", "when")
 EDITED, IMPORTED = "edited by", "imported from"
 Kind = Literal["edit", "graph", "import", "note"]
-GRAPH_ID = re.compile("[0-9a-f]{16}")
 NOTE = re.compile(rf"(?:{EDITED}|{IMPORTED}) (.*), (\d{{4}}-\d\d-\d\d)", re.DOTALL)  # as `LabelStore.shown` writes it
 
 

@@ -15,6 +15,7 @@ from tracer.errors import GraphFormatError, StoreError
 from tracer.graph import EDGES_FILE, FILES, METADATA_FILE, AttributionGraph
 
 MARKS = ("pins", "supernodes")  # what people set in a graph, in its provenance
+GRAPH_ID = re.compile("[0-9a-f]{16}")
 
 
 class Library:
@@ -90,7 +91,7 @@ class Library:
         if not self._fs.exists(self._path):
             return []
         names = (entry.rstrip("/").rsplit("/", 1)[-1] for entry in self._fs.ls(self._path, detail=False))
-        return sorted(name for name in names if _ID.fullmatch(name) and name in self)
+        return sorted(name for name in names if GRAPH_ID.fullmatch(name) and name in self)
 
     def remove(self, graph_id: str) -> bool:
         """Delete a kept graph; False where there is none."""
@@ -103,7 +104,7 @@ class Library:
 
     def place(self, graph_id: str) -> str:
         """The folder of a graph, whether it is there or not. Raises GraphFormatError for what is no graph_id."""
-        if not _ID.fullmatch(graph_id):
+        if not GRAPH_ID.fullmatch(graph_id):
             raise GraphFormatError(
                 f"{graph_id!r} is no graph_id; expected 16 hex digits such as 0123456789abcdef. "
                 "`throughline query graphs` lists them."
@@ -149,9 +150,6 @@ def _marks(graph: AttributionGraph) -> list[Any]:
         about.prompt,
         about.roles,
     ]
-
-
-_ID = re.compile("[0-9a-f]{16}")
 
 
 def default_library() -> Library:

@@ -18,7 +18,7 @@ from transformers.utils.quantization_config import Mxfp4Config
 from tracer.adapter import Adapter, is_parallel
 from tracer.architectures import ADAPTERS, WHAT_AN_ADAPTER_PROVIDES
 from tracer.errors import SettingError, UnsupportedModelError
-from tracer.published import parse_hub_name
+from tracer.published import looks_like_path, parse_hub_name
 from tracer.selfcheck import check_adapter
 from tracer.transcoders import TranscoderSet
 
@@ -132,8 +132,7 @@ def find_model(folder_or_name: str | os.PathLike[str]) -> Source:
                 f"{text}: no config.json in this folder; expected {what}. Give the folder that holds it."
             )
         return Source(str(path.resolve()))
-    looks_like_path = path.exists() or path.is_absolute() or text.startswith((".", "~")) or "\\" in text
-    hub = None if looks_like_path else parse_hub_name(text)
+    hub = None if looks_like_path(text) else parse_hub_name(text)
     if hub is None or hub.inside:
         raise UnsupportedModelError(
             f"{text!r}: no such folder; expected {what}, or a hub name such as `owner/name` or `owner/name@revision`. "

@@ -26,6 +26,10 @@ def encode_prompt(prompt: Prompt, adapter: Adapter, *, chat: bool = False, first
         PromptError: The prompt is empty, too long, has a word or an id that the vocabulary lacks; or the tokenizer has
             no chat template.
     """
+    if isinstance(prompt, bytes) or not isinstance(prompt, Sequence | Tensor | np.ndarray):
+        raise PromptError(
+            f"the prompt is a {type(prompt).__name__}; expected a text, token ids, or the messages of a chat. Give one."
+        )
     if is_chat(prompt, chat):
         ids = _encode_text(render_chat(prompt, adapter), adapter, special=False)
     else:
@@ -58,10 +62,6 @@ def is_chat(prompt: Prompt, chat: bool = False) -> bool:
     """Whether the chat template belongs around this prompt."""
     if isinstance(prompt, str):
         return chat
-    if isinstance(prompt, bytes) or not isinstance(prompt, Sequence | Tensor | np.ndarray):
-        raise PromptError(
-            f"the prompt is a {type(prompt).__name__}; expected a text, token ids, or the messages of a chat. Give one."
-        )
     if chat and not (len(prompt) and isinstance(prompt[0], Mapping)):
         raise PromptError("chat is on and the prompt is token ids; expected a text or messages. Turn one of them off.")
     return len(prompt) > 0 and isinstance(prompt[0], Mapping)

@@ -60,9 +60,9 @@ def same_files(recorded: Mapping[str, str], folder_or_name: str) -> bool:
     if recorded and hub and not folder.is_dir():
         from huggingface_hub import try_to_load_from_cache  # slow to import
 
-        inside = f"{hub.inside}/" if hub.inside else ""
-        cached = try_to_load_from_cache(hub.repo, inside + next(iter(recorded)), revision=hub.revision)
-        folder = Path(cached).parents[next(iter(recorded)).count("/")] if isinstance(cached, str) else folder
+        some, inside = next(iter(recorded)), f"{hub.inside}/" if hub.inside else ""
+        cached = try_to_load_from_cache(hub.repo, inside + some, revision=hub.revision)
+        folder = Path(cached).parents[some.count("/")] if isinstance(cached, str) else folder
     try:
         return bool(recorded) and file_hashes(folder / name for name in recorded) == dict(recorded)
     except OSError:

@@ -124,6 +124,12 @@ def parse_hub_name(text: str) -> HubName | None:
     return HubName(match[1], match[2] or "", revision or None) if match else None
 
 
+def looks_like_path(text: str) -> bool:
+    """Whether this is meant as a place here and not as a name on the hub."""
+    path = Path(text).expanduser()
+    return path.exists() or path.is_absolute() or text.startswith((".", "~")) or "\\" in text
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a dictionary's files are."""
@@ -164,8 +170,8 @@ def find_place(folder_or_name: str | os.PathLike[str], revision: str | None = No
     path = Path(text).expanduser()
     if text and path.is_dir():
         return Place(path.resolve().name, tuple(_names_under(path)), folder=path.resolve())
-    hub = parse_hub_name(SHORTCUTS.get(text, text))
-    if hub is None or path.exists() or path.is_absolute() or text.startswith((".", "~")) or "\\" in text:
+    hub = None if looks_like_path(text) else parse_hub_name(SHORTCUTS.get(text, text))
+    if hub is None:
         raise DictionaryError(
             f"{text!r}: no such folder; expected a dictionary folder, or a hub name such as `owner/name`, "
             "`owner/name/folder` or `owner/name@revision`. Check the path."

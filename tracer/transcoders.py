@@ -218,30 +218,29 @@ def _hook(place: Place, config: Mapping[str, Any], key: str, told: str | None, k
 
 
 def _check_layers(dictionary: TranscoderSet, config: Mapping[str, Any]) -> None:
-    activation = config.get("activation")
-    needs_threshold = activation in ("jumprelu", "jump_relu", "batchtopk", "batch_topk")
-    has = [(layer.activation.threshold is not None, layer.skip is not None) for layer in dictionary.layers]
-    for part, layers in zip(("thresholds", "a linear bypass"), zip(*has, strict=True), strict=True):
-        if any(layers) and not all(layers):
+    activation, k = config.get("activation"), config.get("k")
+    thresholds = [layer.activation.threshold is not None for layer in dictionary.layers]
+    bypasses = [layer.skip is not None for layer in dictionary.layers]
+    for part, has in (("thresholds", thresholds), ("a linear bypass", bypasses)):
+        if any(has) and not all(has):
             raise DictionaryError(
-                f"{dictionary.name}: layer {layers.index(True)} has {part} and layer {layers.index(False)} has none; "
+                f"{dictionary.name}: layer {has.index(True)} has {part} and layer {has.index(False)} has none; "
                 "expected them in all layers or in none. Fetch the dictionary again."
             )
-    if activation == "relu" and has[0][0]:
+    if activation in ("jumprelu", "jump_relu", "batchtopk", "batch_topk") and not thresholds[0]:
+        raise DictionaryError(
+            f"{dictionary.name}: its activation is {activation}, and layer 0 stores no threshold, "
+            "which decides what fires; expected a tensor of thresholds. Convert the dictionary with its threshold."
+        )
+    if activation == "relu" and thresholds[0]:
         raise DictionaryError(
             f"{dictionary.name}/{CONFIG_FILE}: activation is relu, and the layers have thresholds, of which ReLU knows "
             "nothing; expected jumprelu. Correct it."
         )
-    k, top_k = config.get("k"), dictionary.layers[0].activation.k
-    if k is not None and top_k is None and not has[0][0]:
+    if k is not None and dictionary.layers[0].activation.k is None and not thresholds[0]:
         raise DictionaryError(
             f"{dictionary.name}/{CONFIG_FILE}: k is {k!r} and activation is {activation!r}, and there are no "
             "thresholds; expected topk beside k. Correct it."
         )
     for i, layer in enumerate(dictionary.layers):
         layer.check(i, dictionary.d_model, dictionary.n_layers - i if dictionary.cross_layer else None)
-        if needs_threshold and layer.activation.threshold is None:
-            raise DictionaryError(
-                f"{dictionary.name}: its activation is {config['activation']}, and layer {i} stores no threshold, "
-                "which decides what fires; expected a tensor of thresholds. Convert the dictionary with its threshold."
-            )
