@@ -13,7 +13,8 @@ from tracer.display import top_nodes
 from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
 
-OUTPUT, FEATURE, EDGE, LEFT = "probability", "influence", "effect", "remainder"
+OUTPUT, FEATURE, EDGE = "probability", "influence", "effect"
+REST = ("remainder", "left_out")
 CSV_COLUMNS = ["part", "rank", "text", "node_id", "measure", "value"]
 
 
@@ -61,10 +62,10 @@ def top_of(graph: AttributionGraph, n: int) -> dict[str, Any]:
         "edges": len(graph.edges),
         "kept_nodes": int(graph.nodes["kept"].to_numpy().sum()),
         "kept_edges": int(graph.edges.kept.sum()),
-        "outputs": [_node(node) | {name: _known(node[name]) for name in (OUTPUT, LEFT)} for node in outputs],
-        "explained": [_node(node) | {name: _known(node[name]) for name in ("activation", LEFT)} for node in explained],
+        "outputs": [_node(node) | {name: _known(node[name]) for name in (OUTPUT, *REST)} for node in outputs],
+        "explained": [_node(node) | {name: _known(node[name]) for name in ("activation", *REST)} for node in explained],
         "features": [
-            _node(node) | {"activation": node["activation"], FEATURE: node[FEATURE], LEFT: _known(node[LEFT])}
+            _node(node) | {name: _known(node[name]) for name in ("activation", FEATURE, *REST)}
             for node in top_nodes(graph, NodeKind.FEATURE, n)
         ],
         "edges_into": _edges_into(graph, targets[0]["node_id"], n) if targets else [],

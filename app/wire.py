@@ -20,6 +20,7 @@ from tracer.schema import NodeKind
 MAGIC = b"AGV1"
 KIND_NUMBER = {kind.value: number for number, kind in enumerate(NodeKind)}
 SIGNIFICANT_DIGITS = 5  # of the numbers that are only shown; effects and shares travel as f32
+MEASURES = ("activation", "influence", "probability", "remainder", "left_out")
 SHOWN_METADATA = (
     "slug", "prompt", "model", "source_set", "n_layers", "origin", "complete", "target",
     "replacement_score", "completeness_score", "roles",
@@ -76,7 +77,7 @@ def _header(graph: AttributionGraph, graph_id: str, index_type: str) -> dict:
     header |= {"n": len(nodes), "m": len(graph.edges), "index": index_type}
     header |= {name: nodes[name].tolist() for name in ("node_id", "layer", "position", "label", "label_note")}
     header |= {"kind": [KIND_NUMBER[kind] for kind in nodes["kind"]], "dictionary_index": nodes["index"].tolist()}
-    return header | {name: _short(nodes[name]) for name in ("activation", "influence", "probability", "remainder")}
+    return header | {name: _short(nodes[name]) for name in MEASURES}
 
 
 def _supernodes(graph: AttributionGraph) -> list[dict]:

@@ -42,6 +42,7 @@ from tracer.schema import NodeKind, node_id, slug_of
 from tracer.targets import Asked, OutputTargets, ask, find
 
 log = logging.getLogger("tracer")
+ROUNDING = 1e-12  # of the sizes: two sums of the same float32 numbers in another order differ by less
 TRACE_VERSION = 2  # raised when the same inputs give another graph than before
 
 
@@ -92,7 +93,8 @@ def attribute(
     row_N = np.concatenate([np.full(len(local.features), -1), place[len(selected_A) :]])
     row_N[selected_A] = place[: len(selected_A)]
     source, target, effect = found.in_rows(row_N)
-    size_N, nodes["remainder"] = _ledger_columns(local, targets, found, selected_A, place)
+    size_N, sum_N, nodes["remainder"] = _ledger_columns(local, targets, found, selected_A, place)
+    nodes["left_out"] = _left_out(sum_N, size_N, target, effect)
     _check_finite(nodes, size_N, model)
     weight_N, kind_N = _weights(nodes, config), nodes["kind"].to_numpy()
     pruning = prune(
@@ -176,9 +178,9 @@ def _nodes(
 
 def _ledger_columns(
     local: LocalReplacement, targets: OutputTargets, found: FoundEdges, selected_A: np.ndarray, place: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """By node, features that were left out counted in: the sum of the sizes of all effects into it, and what their sum
-    leaves of its value, in parts of that."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By node, what was left out counted in: the sum of the sizes of all effects into it, their sum, and what that
+    leaves of its value, in parts of the sizes."""
     final_KD = local.frozen.final(local.forward.resid_final_PD)[targets.position_K]
     value_K = (targets.vector_KD * final_KD).sum(-1) + targets.own_K
     sum_N, size_N = found.sums()
@@ -188,7 +190,14 @@ def _ledger_columns(
     with np.errstate(invalid="ignore", divide="ignore"):
         remainder_N = np.where(size_N > 0, (value_N - sum_N) / size_N, np.nan)
     row_N = np.concatenate([selected_A, np.arange(len(local.features), len(sum_N))])[np.argsort(place)]
-    return size_N[row_N], remainder_N[row_N]
+    return size_N[row_N], sum_N[row_N], remainder_N[row_N]
+
+
+def _left_out(sum_N: np.ndarray, size_N: np.ndarray, target: np.ndarray, effect: np.ndarray) -> np.ndarray:
+    """By node, what the effects into it that are no edges sum to; NaN where nothing comes in."""
+    rest_N = sum_N - np.bincount(target, effect, len(sum_N))
+    rest_N[np.abs(rest_N) < ROUNDING * size_N] = 0
+    return np.where(size_N > 0, rest_N, np.nan)
 
 
 def _check_finite(nodes: pd.DataFrame, size_N: np.ndarray, model: ReplacementModel) -> None:

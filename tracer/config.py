@@ -40,12 +40,13 @@ class TraceConfig:
     desired_logit_prob: float = 0.95
     """Output tokens are taken from the most likely on, until together they have this probability."""
     max_feature_nodes: int = 7500
-    """At most this many active features become nodes: those with the most influence on the outputs."""
+    """At most this many active features become nodes: those with the most influence on the outputs. What the others
+    put into a node stands in its `left_out`."""
     batch_size: int = 256
     """How many rows are computed at once: more is faster, takes more memory, and changes nothing but rounding."""
     max_edges_per_node: int = 100_000
-    """Of the effects on one node at most so many become edges: the largest. What the rest sums to is known, and shares
-    are of all."""
+    """Of the effects on one node, those of all active features among them, at most so many become edges: the largest.
+    What the rest sums to stands in its `left_out`, and shares are of all."""
     rank_every: int = 1024
     """When features must be chosen, their influence is estimated anew after this many rows."""
     node_threshold: float = 0.8
@@ -75,7 +76,8 @@ class TraceConfig:
     """Features and errors of the first token are nodes. The peer drops them, and their effects with them."""
     bias_nodes: bool = True
     """Constant terms (biases, position embeddings, a first position that is left out) are nodes, so that the effects
-    into a node sum to its value; what is missing from that stands in its `remainder`. The peer leaves them out."""
+    into a node and its `left_out` sum to its value; what is missing from that stands in its `remainder`. The peer
+    leaves them out."""
     count_left_out: bool = True
     """Effects that `max_feature_nodes` and `max_edges_per_node` leave out count in influence, pruning and scores as
     those of errors do: not explained. The peer forgets them, which raises the scores."""

@@ -388,6 +388,7 @@ def _complete_nodes(nodes: pd.DataFrame) -> pd.DataFrame:
         "influence": 0.0,
         "probability": np.nan,
         "remainder": np.nan,
+        "left_out": np.nan,
         "kept": True,
     }
     missing = [name for name in NODE_COLUMNS if name not in nodes and name not in defaults]

@@ -73,6 +73,9 @@ NODE_COLUMNS: dict[str, Column] = {
     "influence": Column("float32", "0 to 1: the chance that a walk back from the outputs visits the node"),
     "probability": Column("float32", "of the output token; 1 for a feature that is explained; else NaN"),
     "remainder": Column("float32", "(value - sum of effects into it) / sum of their sizes; NaN: nothing comes in"),
+    "left_out": Column(
+        "float32", "sum of the effects into it that max_feature_nodes and max_edges_per_node left out; NaN: unknown"
+    ),
     "kept": Column("bool", "inside the pruned graph that is shown and stored in the database"),
 }
 

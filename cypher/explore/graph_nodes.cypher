@@ -12,10 +12,11 @@
 //          influence    float    0 to 1
 //          probability  float    of an output, else null
 //          remainder    float    what the effects into it leave of its value, relative; else null
+//          left_out     float    what the effects into it sum to that the trace's limits left out; else null
 // access:  read
 MATCH (node:Node {graph_id: $graph_id}) USING INDEX SEEK node:Node(graph_id)
 RETURN node.node_id AS node_id, node.kind AS kind, node.layer AS layer, node.position AS position,
        node.index AS index, node.label AS label, node.label_note AS label_note, node.activation AS activation,
        node.influence AS influence, node.probability AS probability,
-       node.remainder AS remainder
+       node.remainder AS remainder, node.left_out AS left_out
 ORDER BY layer, position, index, node_id

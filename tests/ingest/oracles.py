@@ -239,7 +239,7 @@ def graphs(world: World) -> Iterable[Row]:
 
 def graph_nodes(world: World, graph_id: str) -> Iterable[Row]:
     columns = ["node_id", "kind", "layer", "position", "index", "label", "label_note", "activation", "influence"]
-    return records(world.nodes[world.nodes["graph_id"] == graph_id], [*columns, "probability", "remainder"])
+    return records(world.nodes[world.nodes["graph_id"] == graph_id], [*columns, "probability", "remainder", "left_out"])
 
 
 def influential_nodes(world: World, graph_id: str) -> Iterable[Row]:

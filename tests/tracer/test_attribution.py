@@ -301,6 +301,23 @@ def test_shares_are_of_all_inputs_even_where_features_were_left_out(model, graph
     assert np.nanmax(np.abs(part.nodes["remainder"])) < 1e-5  # and is counted in
 
 
+@pytest.mark.parametrize("limits", [{"max_feature_nodes": 20}, {"max_edges_per_node": 15}, {}])
+def test_what_limits_leave_out_of_a_node_stands_in_it_so_that_every_row_still_adds_up(model, graph, limits):
+    """By the whole graph: its effects that are no edges here sum to `left_out`, up to rounding of their sizes."""
+    part = tracer.attribute(TEXT, model, TraceConfig(**limits))
+    sums, sizes = ({}, {})
+    for of, sign in ((graph, 1), (part, -1)):
+        ids = of.nodes["node_id"].to_numpy()
+        for target, effect in zip(ids[of.edges.target], of.edges.effect.tolist(), strict=True):
+            sums[target] = sums.get(target, 0) + sign * effect
+            sizes[target] = sizes.get(target, 0) + max(sign, 0) * abs(effect)
+    left_N = part.nodes["left_out"].to_numpy()
+    entered_N = part.nodes["node_id"].isin(sizes).to_numpy()
+    assert np.isnan(left_N[~entered_N]).all() and bool(left_N[entered_N].any()) == bool(limits)
+    for node_id, left in part.nodes.loc[entered_N, ["node_id", "left_out"]].itertuples(index=False):
+        assert left == pytest.approx(sums[node_id], abs=1e-5 * sizes[node_id])
+
+
 def test_leaving_features_out_raises_no_influence_and_no_score_unless_the_peer_is_asked_for(model, graph):
     part = tracer.attribute(TEXT, model, TraceConfig(max_feature_nodes=20))
     flattered = tracer.attribute(TEXT, model, TraceConfig(max_feature_nodes=20, count_left_out=False))

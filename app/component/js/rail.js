@@ -68,6 +68,7 @@ export class Rail {
     if (kind === FEATURE && graph.activation[i] != null) texts.push([`activation ${graph.activation[i].toFixed(2)}`]);
     if (kind === OUTPUT && graph.probability[i] != null) texts.push([`p ${percent(graph.probability[i])}`]);
     if (graph.remainder[i] != null) texts.push([`remainder ${remainder(graph.remainder[i])}`, "What the effects into this node leave of its value, over the sum of their sizes"]);
+    if (graph.left_out[i]) texts.push([`left out ${signed(graph.left_out[i])}`, "What the effects into this node sum to that the limits of the trace left out: sources that are no nodes, effects beyond the largest"]);
     if (kind !== OUTPUT) texts.push([`influence ${percent(graph.influence[i])}`, "The chance that a walk back from the outputs, choosing inputs by share, visits this node"]);
     const chips = texts.map(([text, title]) => el("span.chip", { title }, text));
     return pinned.has(i) ? [...chips, el("span.chip.pinned", {}, "pinned")] : chips;
