@@ -26,17 +26,17 @@ WITH place, trim(alternative) AS term,
 CALL (term, wild, pieces) {
   MATCH (node:Node {label_key: toLower(term)}) USING INDEX SEEK node:Node(label_key) WHERE NOT wild AND NOT node:ActiveFeature
   RETURN node
-  UNION
+  UNION ALL
   UNWIND CASE WHEN wild THEN [] ELSE [replace(replace(term, '\\', ' '), '"', ' ')] END AS words
   CALL db.index.fulltext.queryNodes('node_labels', '"' + words + '"') YIELD node
   WITH node WHERE node:ActiveFeature
   RETURN node
-  UNION
+  UNION ALL
   UNWIND CASE WHEN wild THEN [coalesce(pieces[0], '')] ELSE [] END AS piece
   MATCH (node:Node) USING TEXT INDEX node:Node(label_key) WHERE node.label_key CONTAINS piece
     AND node.label_key =~ '(?is)\\Q' + replace(replace(term, '*', '\\E.*\\Q'), '?', '\\E.\\Q') + '\\E'
   RETURN node
-  UNION
+  UNION ALL
   UNWIND CASE WHEN term =~ '\\d+_\\d+' THEN [split(term, '_')] ELSE [] END AS at
   MATCH (feature:Feature {layer: toInteger(at[0]), index: toInteger(at[1])})<-[:INSTANCE_OF]-(node:Node)
   USING INDEX SEEK feature:Feature(layer, index)
