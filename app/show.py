@@ -9,7 +9,7 @@ from rich.text import Text
 from app.circuits_report import node_name, path_text
 from app.terminal import Format, print_json, print_rows
 from circuits.paths import Path, strongest_paths
-from tracer.display import top_nodes
+from tracer.display import explained_features, top_nodes
 from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
 
@@ -52,7 +52,7 @@ def top_of(graph: AttributionGraph, n: int) -> dict[str, Any]:
     about = graph.metadata
     names = ("slug", "prompt", "model", "source_set", "origin", "target", "complete")
     scores = ("replacement_score", "completeness_score")
-    outputs, explained = top_nodes(graph, NodeKind.LOGIT, n), _explained(graph)
+    outputs, explained = top_nodes(graph, NodeKind.LOGIT, n), explained_features(graph)
     targets = explained or outputs
     return {
         "graph_id": graph.graph_id,
@@ -71,12 +71,6 @@ def top_of(graph: AttributionGraph, n: int) -> dict[str, Any]:
         "edges_into": _edges_into(graph, targets[0]["node_id"], n) if targets else [],
         "paths": [_path(graph, path) for path in _paths(graph, explained, n)],
     }
-
-
-def _explained(graph: AttributionGraph) -> list[dict[str, Any]]:
-    """The features that the graph explains instead of outputs; their probability is 1."""
-    nodes = graph.nodes.iloc[graph.slice_of(NodeKind.FEATURE)]
-    return nodes[nodes["probability"] == 1].to_dict("records") if graph.metadata.target == "feature" else []
 
 
 def _known(value: float) -> float | None:

@@ -71,6 +71,10 @@ def to_html(graph: "AttributionGraph") -> str:
         ),
         f"graph_id {graph.graph_id}",
     ]
+    explained = [
+        (_text(node), f"{node['layer']}/{node['index']}", node["position"], f"{node['activation']:.3g}")
+        for node in explained_features(graph)
+    ]
     outputs = [
         (_text(node), "" if math.isnan(node["probability"]) else f"{node['probability']:.3f}")  # a difference has none
         for node in top_nodes(graph, NodeKind.LOGIT, LISTED)
@@ -84,6 +88,7 @@ def to_html(graph: "AttributionGraph") -> str:
         '<div style="font-family: sans-serif; font-size: 13px; max-width: 760px">'
         f"<p><b>{_safe(about.prompt, 400)}</b><br>{'<br>'.join(_safe(fact, 200) for fact in facts)}</p>"
         f"{_drawing(graph)}"
+        f"{_table(('explained feature', 'layer/index', 'position', 'activation'), explained)}"
         f"{_table(('output', 'probability'), outputs)}"
         f"{_table(('feature', 'layer/index', 'position', 'activation', 'influence'), features)}"
         "</div>"
@@ -95,6 +100,12 @@ def top_nodes(graph: "AttributionGraph", kind: NodeKind, n: int) -> list[dict[st
     nodes = graph.nodes[graph.slice_of(kind)]
     by = "probability" if kind is NodeKind.LOGIT else "influence"
     return nodes.sort_values(by, ascending=False, kind="stable").head(n).to_dict("records")  # type: ignore[return-value]
+
+
+def explained_features(graph: "AttributionGraph") -> list[dict[str, Any]]:
+    """The features that the graph explains instead of outputs; their probability is 1."""
+    nodes = graph.nodes[graph.slice_of(NodeKind.FEATURE)]
+    return nodes[nodes["probability"] == 1].to_dict("records") if graph.metadata.target == "feature" else []  # type: ignore[return-value]
 
 
 def _text(node: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ import app.trace
 from app.cli import main
 from app.roles import read_roles
 from app.trace import read_prompts
-from tests.ingest.made_graphs import make_graph
+from tests.ingest.made_graphs import explaining_a_feature, make_graph
 from tracer.demo import CLT_DIR, MODEL_DIR
 from tracer.errors import PatternError, PromptError
 from tracer.graph import AttributionGraph, read_metadata
@@ -81,6 +81,20 @@ def test_a_file_of_prompts_is_resumed(tmp_path, capsys):
             main([*TRACE, "--file", str(file), "--out", str(tmp_path / "out")])
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == 2 and all(expected in line for line in lines)
+
+
+def test_what_changes_only_the_cost_of_a_trace_lets_it_stand_and_what_changes_the_graph_does_not(tmp_path, capsys):
+    file = tmp_path / "prompts.txt"
+    file.write_text("Fact: the capital of the state containing Dallas is")
+    for words, expected in (
+        ([], "graph_id"),
+        (["--batch-size", "7", "--offload", "disk", "--verbose"], "kept"),
+        (["--max-n-logits", "1", "--node-threshold", "0.5"], "graph_id"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*TRACE, *words, "--file", str(file), "--out", str(tmp_path / "out")])
+        assert expected in capsys.readouterr().out
+    assert len(list((tmp_path / "out").iterdir())) == 2
 
 
 @pytest.mark.parametrize("line", ['{"text": 5}', '{"text": "a", "roles": ["b"]}', "[]", "{", '{"slug": "a"}'])
@@ -202,6 +216,24 @@ def test_show_prints_the_top_of_a_graph(tmp_path, capsys):
             assert printed.splitlines()[0] == "part,rank,text,node_id,measure,value" and "path,3," in printed
         else:
             assert graph.metadata.prompt in printed and graph.graph_id in printed and "replacement score" in printed
+
+
+def test_show_tells_features_that_are_explained_with_the_effects_and_paths_into_them(tmp_path, capsys):
+    graph = explaining_a_feature()
+    graph.save(str(tmp_path / "g"))
+    for words in (["--format", "table"], ["--format", "json"]):
+        with pytest.raises(SystemExit) as left:
+            main(["show", str(tmp_path / "g"), "--n", "3", *words])
+        assert left.value.code == 0
+        printed = capsys.readouterr().out
+        if words[1] == "table":
+            assert "Features that are explained" in printed and "to an explained feature" in printed
+            continue
+        top = json.loads(printed)
+        (explained,) = top["explained"]
+        into = graph.edges.target == graph.row_of(explained["node_id"])
+        assert abs(top["edges_into"][0]["effect"]) == abs(graph.edges.effect[into]).max()
+        assert top["paths"] and all(path["nodes"][-1]["node_id"] == explained["node_id"] for path in top["paths"])
 
 
 def test_a_folder_with_one_graph_below_is_that_graph_and_with_two_is_refused(tmp_path, capsys):

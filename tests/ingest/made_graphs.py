@@ -1,5 +1,7 @@
 """Random graphs that share features, with every kind of node, pruned parts and labels worth asking for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -55,6 +57,18 @@ def make_graph(
     keep_edges &= table["kept"].to_numpy()[target]
     about = GraphMetadata(f"made-{seed}", prompt, TOKENS, "model", source_set, N_LAYERS, replacement_score=0.5)
     return AttributionGraph.build(table, source, target, effect, about, keep_edges)
+
+
+def explaining_a_feature(seed: int = 1) -> AttributionGraph:
+    """One of these graphs that explains its last feature that something enters, instead of outputs."""
+    graph = make_graph(seed, density=0.9)
+    kinds = graph.nodes["kind"].to_numpy()
+    row = int(np.flatnonzero((kinds == NodeKind.FEATURE) & np.isin(np.arange(len(kinds)), graph.edges.target))[-1])
+    nodes = graph.nodes.iloc[: graph.slice_of(NodeKind.LOGIT).start].copy()  # outputs stand last, so rows stay
+    nodes["probability"] = np.where(np.arange(len(nodes)) == row, 1.0, np.nan)
+    edges = graph.edges.take(graph.edges.target < len(nodes))
+    about = replace(graph.metadata, target="feature")
+    return AttributionGraph.build(nodes, edges.source, edges.target, edges.effect, about, edges.kept)
 
 
 def large_graph(n_features: int = 700, n_edges: int = 35_000, seed: int = 0) -> AttributionGraph:

@@ -314,8 +314,8 @@ def test_what_limits_leave_out_of_a_node_stands_in_it_so_that_every_row_still_ad
     left_N = part.nodes["left_out"].to_numpy()
     entered_N = part.nodes["node_id"].isin(sizes).to_numpy()
     assert np.isnan(left_N[~entered_N]).all() and bool(left_N[entered_N].any()) == bool(limits)
-    for node_id, left in part.nodes.loc[entered_N, ["node_id", "left_out"]].itertuples(index=False):
-        assert left == pytest.approx(sums[node_id], abs=1e-5 * sizes[node_id])
+    for name, left in part.nodes.loc[entered_N, ["node_id", "left_out"]].itertuples(index=False):
+        assert left == pytest.approx(sums[name], abs=1e-5 * sizes[name])
 
 
 def test_leaving_features_out_raises_no_influence_and_no_score_unless_the_peer_is_asked_for(model, graph):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.ingest.made_graphs import large_graph, make_graph
+from tests.ingest.made_graphs import explaining_a_feature, large_graph, make_graph
 from tracer.display import DRAWN_EDGES, DRAWN_NODES
 from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
@@ -84,6 +84,22 @@ def test_the_page_shows_prompt_scores_outputs_and_features():
     top = graph.nodes.iloc[int(influence.argmax())]
     assert f"{top['influence']:.3f}" in text and f"{top['layer']}/{top['index']}" in text
     assert page.counts["circle"] == page.counts["title"] == graph.nodes["kept"].tolist().count(True)
+
+
+def test_the_page_says_which_features_are_explained():
+    graph = explaining_a_feature()
+    (row,) = np.flatnonzero(graph.nodes["probability"] == 1)
+    node = graph.nodes.iloc[int(row)]
+    text = " ".join(Page(graph._repr_html_()).texts)
+    after = text.split("explained feature")[1]
+    assert f"{node['layer']}/{node['index']} {node['position']} {node['activation']:.3g}" in " ".join(after.split())
+    assert "explained feature" not in make_graph(1)._repr_html_()
+
+
+def test_an_output_without_probability_has_none_on_the_page():
+    graph = make_graph(1)
+    graph.nodes["probability"] = np.nan
+    assert "nan" not in graph._repr_html_()
 
 
 def test_a_large_graph_is_drawn_as_its_most_important_part():

@@ -1,5 +1,6 @@
 """Estimates: the formula counts what is done, grows as it should, and what does not fit is refused with what would."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -45,6 +46,28 @@ def test_the_prompt_that_would_fit_fits_and_one_token_more_does_not(free_gb):
         assert check_fits(replace(sizes, n_tokens=fits), free_gb * 1e9).memory_bytes <= free_gb * 1e9
     with pytest.raises(SettingError):
         check_fits(replace(sizes, n_tokens=fits + 1), free_gb * 1e9)
+
+
+@given(
+    n_tokens=st.integers(10, 3000),
+    batch_size=st.sampled_from([1, 256, 4096]),
+    most=st.sampled_from([100, 5_000, 100_000]),
+    part=st.floats(0.2, 0.99),
+)
+def test_a_setting_that_is_offered_for_want_of_memory_is_enough(n_tokens, batch_size, most, part):
+    sizes = replace(GEMMA, n_tokens=n_tokens, batch_size=batch_size, max_edges_per_node=most)
+    free_bytes = part * estimate(sizes).memory_bytes
+    with pytest.raises(SettingError) as told:
+        check_fits(sizes, free_bytes)
+    offered = re.search(r"Set (.*), or use", str(told.value))
+    if offered:
+        changes = dict(change.split("=") for change in offered[1].split(" and "))
+        on_disk = changes.pop("offload", "") == "'disk'"
+        smaller = replace(sizes, on_disk=on_disk, **{name: int(value) for name, value in changes.items()})
+        assert smaller != sizes and check_fits(smaller, free_bytes)
+    else:
+        for smaller in (replace(sizes, on_disk=True), replace(sizes, on_disk=True, batch_size=1)):
+            assert estimate(smaller).memory_bytes > free_bytes
 
 
 def test_sizes_are_those_of_model_and_dictionary(tmp_path):

@@ -26,10 +26,12 @@ from tracer.transcoders import load_transcoders
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import json, tracer
+from tracer.provenance import same_files
 model = tracer.load("someone/tiny", "someone/tiny-clt")
 graph = tracer.attribute([2, 5, 7], model)
 print(json.dumps([graph.metadata.model, graph.metadata.source_set, graph.metadata.provenance]))
 """
+NAMES = ["someone/tiny@v1", f"someone/tiny@{'a' * 40}", "someone/tiny"]
 OLD, NEW = "a" * 40, "b" * 40
 
 
@@ -44,17 +46,21 @@ def cache(home: Path, name: str, folder: Path, revision: str) -> None:
 @pytest.mark.parametrize("asked", ["v1", OLD])
 def test_a_model_on_the_hub_is_read_at_the_revision_that_is_named(tmp_path, asked):
     old, new = (write_model(tmp_path / name, "llama") for name in ("old", "new"))
+    (new / "config.json").write_text((new / "config.json").read_text() + "\n")
     cache(tmp_path / "home", "someone/tiny", new, NEW)
     place = tmp_path / "home" / "hub" / "models--someone--tiny"
     shutil.copytree(old, place / "snapshots" / OLD)
     (place / "refs" / "v1").write_text(OLD)
     dictionary = write_dictionary(tmp_path / "d", Dictionary())
     script = SCRIPT.replace("someone/tiny-clt", str(dictionary)).replace("someone/tiny", f"someone/tiny@{asked}")
+    script += f"print([same_files(graph.metadata.provenance['model']['files'], name) for name in {NAMES}])"
     environment = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    name, _, provenance = json.loads(run.stdout.splitlines()[-1])  # and without a tokenizer, by token ids
+    *_, about, same = run.stdout.splitlines()
+    name, _, provenance = json.loads(about)  # and without a tokenizer, by token ids
     assert (name, provenance["model"]["revision"]) == ("someone/tiny", OLD)
+    assert json.loads(same.lower()) == [True, True, False]  # so a file of prompts is resumed at this revision alone
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the hub's cache has no links on Windows")
