@@ -75,9 +75,10 @@ def _keep(found: dict[str, list["Label"]]) -> None:
         store.of(name)  # raises before anything is kept where one of the files is damaged
     new = sum(store.add(name, some) for name, some in found.items())
     changed: list[str] = []
-    if found and library.ids():
+    unshown = [name for name in found if store.unshown(name)]  # of this command, or of one that was cut off
+    if unshown and library.ids():
         with progress_bar() as progress, open_store(progress) as graphs:
-            changed = [graph_id for name in found for graph_id in relabel(name, graphs, library, progress)]
+            changed = [graph_id for name in unshown for graph_id in relabel(name, graphs, library, progress)]
     print(f"{new} new labels of {sum(map(len, found.values()))}; {len(changed)} graphs show them.")
 
 

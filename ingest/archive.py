@@ -45,8 +45,9 @@ class Restored:
 
     graph_id: str
     slug: str
-    status: Literal["ingested", "updated", "unchanged", "left"]
-    """`left`: it is there with other labels, pins or names, which stay."""
+    status: Literal["ingested", "updated", "unchanged", "left", "damaged"]
+    """`left`: it is there with other labels, pins or names, which stay. `damaged`: it is not in the archive, and its
+    files in the library cannot be read, so that it does not show the labels of the archive."""
 
 
 def backup(library: Library, path: Path, progress: Progress | None = None) -> int:
@@ -92,7 +93,8 @@ def restore(
     """Bring what is in an archive back into library and database; what is not in it stays.
 
     Labels are added to those that are there; the rule of `ingest.labels` then says which are shown. A graph whose files
-    in the library are damaged becomes that of the archive, whatever `replace` says.
+    in the library are damaged becomes that of the archive, with what can be read of its own labels, pins and names
+    where these are not to be replaced. A damaged one that the archive lacks stops nothing, and is told.
 
     Args:
         replace: Pins and names of graphs and circuits that are there become those of the archive, and so do edited
@@ -108,11 +110,8 @@ def restore(
         told, circuits = _other_contents(archive, names)
         kept_labels = labels.LabelStore(library)
         tell = kept_labels.put_back if replace else kept_labels.add
-        gone: dict[str, set[labels.Label]] = {}  # by dictionary whose labels changed
         for source_set, some in told.items():
-            before = kept_labels.of(source_set)
-            if tell(source_set, some):
-                gone[source_set] = {*before} - {*kept_labels.of(source_set)}
+            tell(source_set, some)
         were_there = bool(library.ids())
         for done, graph_id in enumerate(ids):
             if progress:
@@ -122,10 +121,15 @@ def restore(
             if others and (kept := library.intact(graph.graph_id)):
                 store.add(kept)
                 yield Restored(graph_id, graph.metadata.slug, "left")
-            else:
-                yield Restored(graph_id, graph.metadata.slug, keep_graph(graph, store, library, replace))
-        for source_set, some in gone.items() if were_there else ():  # for graphs that stayed as they were
-            relabel(source_set, store, library, gone=some)
+                continue
+            mended = library.salvaged(graph) if others else None
+            yield Restored(graph_id, graph.metadata.slug, keep_graph(mended or graph, store, library, replace))
+        damaged: dict[str, None] = {}
+        for source_set in told:
+            changes = kept_labels.unshown(source_set)
+            if changes and were_there:  # for graphs that stayed as they were
+                relabel(source_set, store, library, damaged=lambda graph_id, _: damaged.setdefault(graph_id))
+            kept_labels.are_shown(changes)
         there = set() if replace else set(KeptCircuits(library).ids())
         for circuit in circuits:
             if circuit.kept_id not in there:
@@ -134,6 +138,7 @@ def restore(
         for name in names:
             if name.startswith(f"{views.FOLDER}/"):
                 ViewStore(library).add(json.loads(archive.read(name)))
+        yield from (Restored(graph_id, "", "damaged") for graph_id in damaged)
     if progress:
         progress(len(ids), len(ids), "restored")
 

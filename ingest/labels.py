@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -32,10 +33,12 @@ from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
 
 FOLDER, ENDING = "labels", ".jsonl"  # in the library
+UNSHOWN = ".unshown"  # beside a file of labels: a change of it that graphs may not show yet
 LABELS, MAKE_ROOM = "labels", "Make room; all labels kept before are still there."
 COLUMNS = ("source_set", "layer", "index", "label", "kind", "by", "graph_id", "when")
 EDITED, IMPORTED = "edited by", "imported from"
 Kind = Literal["edit", "graph", "import", "note"]
+SHOWN = ("edit", "import")  # kinds that are shown in every graph, unlike labels of one graph
 NOTE = re.compile(rf"(?:{EDITED}|{IMPORTED}) (.*), (\d{{4}}-\d\d-\d\d)", re.DOTALL)  # as `LabelStore.shown` writes it
 
 
@@ -70,6 +73,7 @@ class LabelStore:
 
     def __init__(self, library: Library):
         self._files = SmallFiles(library, FOLDER, ENDING)
+        self._unshown = SmallFiles(library, FOLDER, UNSHOWN)
 
     def source_sets(self) -> list[str]:
         """The dictionaries of which there are labels, sorted."""
@@ -97,6 +101,8 @@ class LabelStore:
             kept = self.of(source_set)
             known = {_identity(label): None for label in kept}
             new = [label for label in labels if _is_new(known, label)]
+            if any(label.kind in SHOWN for label in new):
+                self._mark(source_set, [])
             if new:
                 self._write(source_set, kept + new)
         return len(new)
@@ -124,8 +130,20 @@ class LabelStore:
             known = {_identity(label): None for label in rest}
             put = rest + [label for label in labels if _is_new(known, label)]
             if put != kept:
+                there = set(put)
+                self._mark(source_set, [label for label in kept if label not in there])
                 self._write(source_set, put)
         return put != kept
+
+    def unshown(self, source_set: str) -> dict[str, list[Label]]:
+        """Each change of what is shown of a dictionary that `relabel` has not brought to all graphs: labels it took."""
+        names = [name for name in self._unshown.names() if name.partition(".")[0] == _name(source_set)]
+        return {name: labels_of_file(self._unshown.read(name), self._unshown.place(name)) for name in names}
+
+    def are_shown(self, changes: Iterable[str]) -> None:
+        """All graphs show what these changes brought."""
+        for name in changes:
+            self._unshown.remove(name)
 
     def shown(self, graph: AttributionGraph) -> AttributionGraph:
         """The graph with the labels that are to be shown, by the rule above."""
@@ -148,7 +166,7 @@ class LabelStore:
 
         What was said of that label, how well it was measured, is not kept and does not come back.
         """
-        shown = {(each.feature, each.label, _note(each)) for each in gone if each.kind in ("edit", "import")}
+        shown = {(each.feature, each.label, _note(each)) for each in gone if each.kind in SHOWN}
         if not shown:
             return graph
         own: dict[tuple[int, int], str] = {}
@@ -162,8 +180,11 @@ class LabelStore:
         return _relabelled(graph, seen)
 
     def _write(self, source_set: str, labels: list[Label]) -> None:
-        lines = (json.dumps(asdict(label), ensure_ascii=False).encode() + b"\n" for label in labels)
-        self._files.write(_name(source_set), b"".join(lines), LABELS, MAKE_ROOM)
+        self._files.write(_name(source_set), _lines(labels), LABELS, MAKE_ROOM)
+
+    def _mark(self, source_set: str, gone: list[Label]) -> None:
+        """Note a change before it is made, in a file of its own: `relabel` may be at work, which takes away its own."""
+        self._unshown.write(f"{_name(source_set)}.{uuid.uuid4().hex}", _lines(gone), LABELS, MAKE_ROOM)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -194,6 +215,10 @@ def file_name(source_set: str) -> str:
     ('gemma%2F16k.jsonl', 'gemma/16k')
     """
     return _name(source_set) + ENDING
+
+
+def _lines(labels: Iterable[Label]) -> bytes:
+    return b"".join(json.dumps(asdict(label), ensure_ascii=False).encode() + b"\n" for label in labels)
 
 
 def _name(source_set: str) -> str:

@@ -1,5 +1,6 @@
 """The library: a folder of saved graphs, the record from which everything else can be made again."""
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterator
@@ -7,14 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import fsspec
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingest.home import home
 from tracer.errors import GraphFormatError, StoreError
-from tracer.graph import EDGES_FILE, FILES, METADATA_FILE, AttributionGraph
+from tracer.graph import EDGES_FILE, FILES, METADATA_FILE, NODES_FILE, AttributionGraph, read_metadata
 
 MARKS = ("pins", "supernodes")  # what people set in a graph, in its provenance
+NAMES = ("slug", "prompt", "roles")  # for people, in its metadata
 GRAPH_ID = re.compile("[0-9a-f]{16}")
 
 
@@ -69,6 +72,32 @@ class Library:
             return self.load(graph_id)
         except GraphFormatError:
             return None
+
+    def salvaged(self, graph: AttributionGraph) -> AttributionGraph | None:
+        """This graph with what people set in a damaged one of the same graph_id, as far as its files can be read.
+
+        Pins, supernodes and names come from its metadata, labels from its nodes. None where the metadata are damaged.
+        """
+        place = self.place(graph.graph_id)
+        try:
+            kept = read_metadata(place)
+            names = {name: kept[name] for name in NAMES}
+            marks = {name: kept["provenance"][name] for name in (*MARKS, "taken") if name in kept["provenance"]}
+        except (GraphFormatError, KeyError, TypeError):
+            return None
+        about = dataclasses.replace(graph.metadata, provenance=graph.metadata.provenance | marks, **names)
+        return dataclasses.replace(graph, nodes=self._labelled(graph), metadata=about)
+
+    def _labelled(self, graph: AttributionGraph) -> pd.DataFrame:
+        """The nodes of this graph, with the labels of the kept one where these can be read."""
+        columns = ["label", "label_note"]
+        try:
+            content = self._fs.cat_file(f"{self._path}/{graph.graph_id}/{NODES_FILE}")
+            file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+            kept = file.read(["node_id", *columns]).to_pandas().set_index("node_id")
+            return graph.nodes.assign(**kept.loc[graph.nodes["node_id"], columns].reset_index(drop=True))
+        except (OSError, pa.ArrowException, KeyError, ValueError):
+            return graph.nodes
 
     def outline(self, graph_id: str) -> AttributionGraph:
         """What the nodes of a kept graph are, without its edges: see `AttributionGraph.outline`."""
@@ -146,9 +175,7 @@ def _marks(graph: AttributionGraph) -> list[Any]:
     return [
         graph.nodes["label"].tolist(),
         *(about.provenance.get(name) or [] for name in MARKS),
-        about.slug,
-        about.prompt,
-        about.roles,
+        *(getattr(about, name) for name in NAMES),
     ]
 
 

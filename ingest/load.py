@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -138,25 +138,33 @@ def relabel(
     store: GraphStore,
     library: Library,
     progress: Progress | None = None,
-    gone: Collection[Label] = (),
+    damaged: Callable[[str, GraphFormatError], object] | None = None,
 ) -> list[str]:
     """Show the labels that are kept of a dictionary in every graph of it; returns the graphs that changed.
 
+    Where a label is shown that is not kept any more, the graph's own comes back.
+
     Args:
-        gone: Labels that were kept until now; where one of them is shown, the graph's own comes back.
+        damaged: Told each graph that cannot be read, which stops nothing; a warning is logged if not given.
     """
     labels, changed = LabelStore(library), []
-    ids = library.ids()
+    unshown, ids = labels.unshown(source_set), library.ids()
+    gone = [label for some in unshown.values() for label in some]
     for done, graph_id in enumerate(ids, 1):
         if progress:
             progress(done, len(ids), "showing labels")
-        if read_metadata(library.place(graph_id))["source_set"] != source_set:
+        try:
+            if read_metadata(library.place(graph_id))["source_set"] != source_set:
+                continue
+            graph = labels.shown(labels.without(library.load(graph_id), gone))
+        except GraphFormatError as error:
+            damaged(graph_id, error) if damaged else log.warning("labels are not shown in %s: %s", graph_id, error)
             continue
-        graph = labels.shown(labels.without(library.load(graph_id), gone))
         if not library.is_current(graph):
             with library.replaced(graph):
                 store.set_labels(graph) if store.has(graph_id) else store.add(graph)
             changed.append(graph_id)
+    labels.are_shown(unshown)
     return changed
 
 
@@ -260,7 +268,7 @@ def _merged(graph: AttributionGraph, library: Library) -> AttributionGraph:
     A file that was taken in before changes nothing. A saved graph, which comes from no file, replaces what was there.
     """
     digest = graph.metadata.provenance.get("sha256")
-    kept = library.intact(graph.graph_id) if digest else None
+    kept = (library.intact(graph.graph_id) or library.salvaged(graph)) if digest else None
     if kept is None:
         return graph
     before, provenance = kept.metadata.provenance, graph.metadata.provenance

@@ -116,6 +116,14 @@ def test_labels_that_were_kept_when_the_database_failed_are_shown_by_the_next_im
     assert "of a table" in set(default_library().load(graph_id).nodes["label"])
 
 
+def test_labels_that_are_all_there_are_shown_without_reading_any_graph(home, capsys, monkeypatch, graph_id):
+    table = home / "given.csv"
+    table.write_text("source_set,layer,index,label\ntiny/hand,2,5,of a table\n")
+    assert run(capsys, "labels", "import", table)[1] == "1 new labels of 1; 1 graphs show them.\n"
+    monkeypatch.setattr("ingest.load.relabel", lambda *_: pytest.fail("nothing new came"))
+    assert run(capsys, "labels", "import", table)[1] == "0 new labels of 1; 0 graphs show them.\n"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
