@@ -74,7 +74,7 @@ def remove(*graphs: str, yes: bool = False) -> None:
 
 
 def verify(*, format: Format = "table") -> None:
-    """Compare nodes, links and sums of the aggregate in the database with the library's files; say what differs.
+    """Compare the database with the library's files: nodes, links, what is summed over all graphs; say what differs.
 
     Args:
         format: How differences are printed, one a row.

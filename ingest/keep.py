@@ -19,6 +19,17 @@ from tracer.errors import GraphFormatError, PatternError, StoreError
 from tracer.graph import read_metadata
 
 Where = Literal["both", "library", "database"]
+Sums = dict[tuple[str, int, int], list[int]]  # by feature, as `GraphStore.sums_of_features` tells
+PRIME = 2**31 - 1  # checksums are taken modulo it: a product of two of them is a number that the database has
+APART = {
+    "Meta",
+    "Passage",
+    "Passing",
+    "Circuit",
+    "FOUND_IN",
+    "PASSES",
+    "FLOWS_TO",
+}  # of no graph, or compared otherwise
 LEASE_MS = 30_000  # after which a rebuild that said nothing is taken for dead; one graph takes seconds
 
 
@@ -119,29 +130,31 @@ def verify(store: GraphStore, library: Library, progress: Progress | None = None
     """Read everything on both sides and tell each difference; no finding means that they agree.
 
     Files are checked by the hash they were saved with, the database row by row against what it was made from, and the
-    aggregate over all graphs by its sums for every feature.
+    aggregate over all graphs for every feature: its sums, a checksum of where its links end, its means and its label.
     """
     stored = {row["graph_id"] for row in store.graphs()}
     ids = sorted(stored | set(library.ids()))
-    sums: dict[tuple[str, int, int], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    comparable = True
+    sums: Sums = defaultdict(lambda: [0, 0, 0, 0, 0, 0, True])
+    counts: Counter[str] = Counter()
+    unread: list[str] = []
     for done, graph_id in enumerate(ids):
         if progress:
             progress(done, len(ids), f"comparing {graph_id}")
         if graph_id not in library:
             yield Finding(graph_id, "the database has it, the library does not; expected it in both")
-            comparable = False
+            unread.append(graph_id)
             continue
         try:
             rows = graph_rows(library.load(graph_id))
         except GraphFormatError as error:
             yield Finding(graph_id, str(error))
-            comparable = comparable and graph_id not in stored
+            unread += [graph_id] if graph_id in stored else []
             continue
         if graph_id not in stored:
             yield Finding(graph_id, "the library has it, the database does not; expected it in both")
             continue
         _add_sums(sums, rows)
+        counts.update(_counts(rows))
         for what in _differences(store, rows):
             yield Finding(graph_id, what)
     for what in (*label_findings(library), *circuit_findings(store, library)):
@@ -150,8 +163,16 @@ def verify(store: GraphStore, library: Library, progress: Progress | None = None
         yield Finding("", f"{name} is not there or not ready; expected it as cypher/schema/{name}.cypher makes it")
     if progress:
         progress(len(ids), len(ids), "compared")
-    if comparable:
+    for what in _stray_findings(store, counts, sums, complete=not unread):
+        yield Finding("", what)
+    if not unread:
         yield from _aggregate_findings(store, sums)
+    else:
+        yield Finding(
+            "",
+            f"the aggregate over all graphs was not compared, as {len(unread)} of them cannot be read ({unread[0]}"
+            f"{', …' if unread[1:] else ''}). Bring them back, or remove them, and verify again.",
+        )
 
 
 def rebuild(
@@ -276,25 +297,52 @@ def _compared(what: str, seen: list[tuple[Any, Any]], expected: dict[Any, Any]) 
         yield f"{len(wrong)} of {len(seen)} {what} differ from the library, the first of them {wrong[0]}"
 
 
-def _add_sums(sums: dict[tuple[str, int, int], list[int]], rows: GraphRows) -> None:
+def _counts(rows: GraphRows) -> Counter[str]:
+    """How many nodes of each label, and relationships of each type, a stored graph has."""
+    nodes = {label: len(some) for label, some in rows.nodes.items()}
+    n_nodes, ids = sum(nodes.values()), {node["node_id"] for some in rows.nodes.values() for node in some}
+    members = sum(len(ids.intersection(supernode["members"])) for supernode in rows.supernodes)
+    ties = {"AFFECTS": len(rows.edges), "IN": n_nodes, "INSTANCE_OF": len(rows.features), "MEMBER_OF": members}
+    return Counter({"Graph": 1, "Node": n_nodes, "Supernode": len(rows.supernodes)} | nodes | ties)
+
+
+def _stray_findings(store: GraphStore, counts: Counter[str], sums: Sums, *, complete: bool) -> Iterator[str]:
+    """What the database has that belongs to no graph.
+
+    Args:
+        complete: Whether `counts` and `sums` are of all graphs; else only what no graph can have is told.
+    """
+    expected = counts | Counter({"Feature": len(sums)})
+    seen = store.schema_counts()
+    for name in sorted((seen.keys() | expected.keys()) - APART):
+        if seen.get(name, 0) != expected[name] and (complete or not expected[name]):
+            yield f"the database has {seen.get(name, 0):,} of {name}, expected {expected[name]:,}"
+    if without := store.unlabelled():
+        yield f"the database has {without:,} nodes without a label, expected none"
+
+
+def _add_sums(sums: Sums, rows: GraphRows) -> None:
     keys = [(rows.graph["source_set"], *entry) for entry in rows.entries]
+    number = [(65537 * layer + index % PRIME) % PRIME + 1 for layer, index in rows.entries]
     for key in keys:
         sums[key][0] += 1
-    for source, _, edges, billionths in tuples(rows.flows):
+    for source, target, edges, billionths in tuples(rows.flows):
         total = sums[keys[source]]
         total[1] += 1
         total[2] += edges
         total[3] += billionths
+        total[4] = (total[4] + (1 + edges + billionths) * number[target]) % PRIME
 
 
-def _aggregate_findings(store: GraphStore, sums: dict[tuple[str, int, int], list[int]]) -> Iterator[Finding]:
-    seen = store.sums_of_features()
+def _aggregate_findings(store: GraphStore, sums: Sums) -> Iterator[Finding]:
+    seen = store.sums_of_features(PRIME)
     if seen != sums:
         wrong = sorted(key for key in seen.keys() | sums.keys() if seen.get(key) != sums.get(key))
         yield Finding(
             "",
             f"the aggregate over all graphs is wrong for {len(wrong)} features, the first of them {wrong[0]}: graphs, "
-            f"links, edges and shares are {seen.get(wrong[0])}, expected {sums.get(wrong[0])}",
+            "links, edges, shares, checksum of where the links end, how many of their means are wrong and whether the "
+            f"label is that of a node are {seen.get(wrong[0])}, expected {sums.get(wrong[0])}",
         )
 
 

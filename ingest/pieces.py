@@ -177,9 +177,11 @@ class Passages:
         def hide(tx: Transaction) -> None:
             self._hold(tx, name, "leaving")
             load(tx, "count_features", graph_id=graph_id, sign=-1)
+            elements = [entry.element for entry in entries_of(tx, graph_id).values()]
             load(tx, "remove_supernodes", graph_id=graph_id)
             load(tx, "hide_nodes", name=name, graph_id=graph_id, labels=["Node", *NODE_LABELS.values()])
             load(tx, "remove_unused_features")
+            load(tx, "settle_labels", elements=elements)
             load(tx, "remove_graph", graph_id=graph_id)
 
         self._count(name, graph_id, n_edges, done, -1)

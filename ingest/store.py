@@ -1,6 +1,7 @@
 """Graphs in Neo4j: whole or not at all, found by stored queries or by read-only Cypher."""
 
 import hashlib
+import re
 import shutil
 import time
 import uuid
@@ -25,6 +26,7 @@ from ingest.writing import (
     load,
     remove_graph,
     replace_supernodes,
+    set_labels,
 )
 from tracer.errors import QueryError, StoreError
 from tracer.graph import AttributionGraph
@@ -118,7 +120,7 @@ class GraphStore:
         """
         stored = {row["node_id"]: row for row in self.run("graph_nodes", graph_id=graph.graph_id).records}
         changed = [row for row in node_labels(graph) if row["node_id"] in stored and _differs(row, stored)]
-        self._write(lambda tx: load(tx, "set_labels", graph_id=graph.graph_id, rows=changed))
+        self._write(lambda tx: set_labels(tx, graph.graph_id, changed))
         return len(changed)
 
     def remove(self, graph_id: str) -> bool:
@@ -268,10 +270,14 @@ class GraphStore:
         found = [row for row in self.stored_circuits() if row["properties"]["kept_id"] == kept_id]
         return found[0]["properties"]["record"]
 
-    def sums_of_features(self) -> dict[tuple[str, int, int], list[int]]:
-        """(source_set, layer, index) -> graphs, and graphs, edges and billionths over its links, of each feature."""
-        rows = (list(row.values()) for row in self._load("sums_of_features"))
+    def sums_of_features(self, prime: int) -> dict[tuple[str, int, int], list[int]]:
+        """(source_set, layer, index) -> what the query of this name tells of each feature: graphs, pairs, ..."""
+        rows = (list(row.values()) for row in self._load("sums_of_features", prime=prime))
         return {(row[0], row[1], row[2]): row[3:] for row in rows}
+
+    def unlabelled(self) -> int:
+        """How many nodes have no label."""
+        return self._load("unlabelled")[0]["nodes"]
 
     def begin_rebuild(self, owner: str, for_ms: int) -> str | None:
         """Claim the rebuild for a time, again and again; None where another has it, else `emptying` or `filling`."""
@@ -395,16 +401,30 @@ class GraphStore:
             self._client.write(lambda tx: load(tx, "set_version", version=STORE_VERSION, digest=digest))
 
     def complete_schema(self) -> None:
-        """Make the constraints and indexes that are not there."""
+        """Make the constraints and indexes that are not there, anew where one has failed or is of something else."""
+        seen = {row["name"]: row for row in self._load("schema_indexes")}
         for query in read_queries("schema").values():
+            row = seen.get(query.name)
+            if row and (row["state"] == "FAILED" or not _is_made_by(row, query.text)):
+                self._client.run_schema(f"DROP {'CONSTRAINT' if row['constraint'] else 'INDEX'} {query.name} IF EXISTS")
             self._client.run_schema(query.text)
         self._client.run_schema("CALL db.awaitIndexes(300)")
 
     def missing_schema(self) -> list[str]:
-        """The name of each constraint and index that is not there, is another kind of thing, or is not ready."""
-        seen = {(row["name"], row["constraint"] is not None) for row in self._load("online_schema")}
+        """The name of each constraint and index that is not there, is of something else, or is not ready."""
+        ready = {row["name"]: row for row in self._load("schema_indexes") if row["state"] == "ONLINE"}
         queries = read_queries("schema").values()
-        return [query.name for query in queries if (query.name, "CREATE CONSTRAINT" in query.text) not in seen]
+        return [each.name for each in queries if not (each.name in ready and _is_made_by(ready[each.name], each.text))]
+
+
+def _is_made_by(index: Mapping[str, Any], text: str) -> bool:
+    """Whether an index, as `schema_indexes` tells it, is what this statement of cypher/schema makes."""
+    statement = "".join(line for line in text.splitlines() if not line.startswith("//"))
+    made = re.search(r"CREATE (?:(\w+) INDEX|CONSTRAINT) .*?:(\w+)[)\]]", statement)
+    assert made, statement
+    kind, label = made[1] or "RANGE", made[2]
+    seen = (index["type"], index["labels"], index["properties"], index["constraint"] is not None)
+    return seen == (kind, [label], re.findall(r"\.(\w+)", statement), made[1] is None)
 
 
 def _differs(row: Mapping[str, Any], stored: Mapping[str, Mapping[str, Any]]) -> bool:

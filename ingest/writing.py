@@ -66,7 +66,14 @@ def remove_graph(tx: Transaction, graph_id: str) -> bool:
     load(tx, "remove_supernodes", graph_id=graph_id)
     load(tx, "remove_nodes", graph_id=graph_id)
     load(tx, "remove_unused_features")
+    load(tx, "settle_labels", elements=elements)
     return load(tx, "remove_graph", graph_id=graph_id)[0]["graphs"] > 0
+
+
+def set_labels(tx: Transaction, graph_id: str, rows: list[dict[str, Any]]) -> None:
+    """Show other labels at nodes of a graph, and at entries that showed what no node does any more."""
+    load(tx, "set_labels", graph_id=graph_id, rows=rows)
+    load(tx, "settle_labels", elements=[entry.element for entry in entries_of(tx, graph_id).values()])
 
 
 def add_marks(tx: Transaction, rows: GraphRows) -> None:

@@ -36,6 +36,28 @@ DAMAGES = {
     "a sum changed": ("MATCH ()-[f:FLOWS_TO]->() WITH f LIMIT 1 SET f.billionths = 0", "aggregate over all graphs"),
     "a link lost": ("MATCH ()-[f:FLOWS_TO]->() WITH f LIMIT 1 DELETE f", "aggregate over all graphs"),
     "a count changed": ("MATCH (f:Feature) WITH f LIMIT 1 SET f.graphs = 9", "aggregate over all graphs"),
+    "a mean changed": ("MATCH ()-[f:FLOWS_TO]->() WITH f LIMIT 1 SET f.mean_share = 0.5", "aggregate over all graphs"),
+    "a mean lost": ("MATCH ()-[f:FLOWS_TO]->() WITH f LIMIT 1 REMOVE f.mean_share", "aggregate over all graphs"),
+    "a link that ends elsewhere": (
+        "MATCH (a:Feature)-[f:FLOWS_TO]->(b) MATCH (c:Feature) WHERE c <> b AND NOT (a)-[:FLOWS_TO]->(c) "
+        "WITH a, f, c LIMIT 1 CREATE (a)-[n:FLOWS_TO]->(c) SET n = properties(f) DELETE f",
+        "aggregate over all graphs",
+    ),
+    "two links with each other's numbers": (
+        "MATCH (a:Feature)-[f:FLOWS_TO]->(), (a)-[g:FLOWS_TO]->() WHERE f.billionths < g.billionths WITH f, g LIMIT 1 "
+        "WITH f, g, properties(f) AS one, properties(g) AS other SET f = other, g = one",
+        "aggregate over all graphs",
+    ),
+    "a feature called otherwise": ("MATCH (f:Feature) WITH f LIMIT 1 SET f.label = 'x'", "aggregate over all graphs"),
+    "a feature without its label": (
+        "MATCH (f:Feature) WHERE f.label <> '' WITH f LIMIT 1 SET f.label = ''",
+        "aggregate over all graphs",
+    ),
+    "a node of no kind": ("CREATE (:Other)", "1 of Other, expected 0"),
+    "a node without label": ("CREATE ()", "1 nodes without a label"),
+    "a relationship of no kind": ("MATCH (n:Token) WITH n LIMIT 1 CREATE (n)-[:SEES]->(n)", "1 of SEES, expected 0"),
+    "a node of no graph": ("CREATE (:Node:Error {graph_id: 'none', node_id: '0_-1_0'})", "of Node, expected"),
+    "a supernode of no graph": ("CREATE (:Supernode {graph_id: 'none', name: 'x'})", "1 of Supernode, expected 0"),
 }
 
 
@@ -117,17 +139,36 @@ def test_a_dropped_index_or_constraint_is_found_and_rebuilt(kind, name, store, l
     assert list(verify(store, library)) == []
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE RANGE INDEX node_graph FOR (n:Node) ON (n.kind)",
+        "CREATE RANGE INDEX node_graph FOR (n:Token) ON (n.graph_id)",
+        "CREATE TEXT INDEX node_graph FOR (n:Node) ON (n.graph_id)",
+        "CREATE CONSTRAINT node_graph FOR (n:Meta) REQUIRE n.other IS UNIQUE",
+    ],
+)
+def test_something_else_under_the_name_of_an_index_is_found_and_replaced(made, store, library):
+    damage(store, "DROP INDEX node_graph")
+    damage(store, made)
+    assert [finding.what.split()[0] for finding in verify(store, library)] == ["node_graph"]
+    assert list(rebuild(store, library)) == []
+    assert list(verify(store, library)) == []
+
+
 def test_a_damaged_file_is_found_and_the_others_are_rebuilt(store, library, graphs, tmp_path):
     hurt = tmp_path / "library" / graphs[1].graph_id / EDGES_FILE
     hurt.write_bytes(hurt.read_bytes()[:-50])
-    assert [finding.graph_id for finding in verify(store, library)] == [graphs[1].graph_id]
+    one, all_graphs = verify(store, library)
+    assert one.graph_id == graphs[1].graph_id and all_graphs.graph_id == ""
+    assert "not compared, as 1 of them cannot be read" in all_graphs.what and one.graph_id in all_graphs.what
     assert [finding.graph_id for finding in rebuild(store, library)] == [graphs[1].graph_id]
     assert {row["graph_id"] for row in store.graphs()} == {graphs[0].graph_id, graphs[2].graph_id}
 
 
 def test_rebuilding_refuses_to_lose_a_graph_that_no_file_has(store, library, graphs):
     library.remove(graphs[0].graph_id)
-    assert [finding.graph_id for finding in verify(store, library)] == [graphs[0].graph_id]
+    assert [finding.graph_id for finding in verify(store, library)] == [graphs[0].graph_id, ""]
     with pytest.raises(StoreError, match=rf"1 graphs are in the database only \({graphs[0].graph_id}\).*--drop"):
         list(rebuild(store, library))
     assert store.has(graphs[0].graph_id)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from ingest.keep import verify
+from ingest.keep import PRIME, verify
 from ingest.labels import Kind, Label, LabelStore, label_rows, labels_in, now, read_labels, write_labels
 from ingest.library import Library
 from ingest.load import ingest_paths, keep_graph, relabel
@@ -117,7 +117,7 @@ def test_an_edit_reaches_every_graph_and_the_search_and_leaves_all_else_as_it_wa
     places = [set(zip(rows["layer"][rows["kept"]], rows["index"][rows["kept"]], strict=True)) for rows in features]
     layer, index = (int(number) for number in min(places[0] & places[1]))
     before = {graph.graph_id: store.stored_edges(graph.graph_id) for graph in (first, second)}
-    sums, version = store.sums_of_features(), {row["graph_id"]: row["ingested_at"] for row in store.graphs()}
+    sums, version = store.sums_of_features(PRIME), {row["graph_id"]: row["ingested_at"] for row in store.graphs()}
     LabelStore(library).add("set", [Label(layer, index, "unheard of", "edit", "me", "", now())])
     told = []
     assert relabel("set", store, library, lambda *given: told.append(given)) == sorted(before)
@@ -127,9 +127,28 @@ def test_an_edit_reaches_every_graph_and_the_search_and_leaves_all_else_as_it_wa
     rows = store.run("feature_prompts", source_set="set", layer=layer, index=index).records
     assert {(row["label"], row["label_note"]) for row in rows} == {("unheard of", f"edited by me, {now()[:10]}")}
     assert {graph_id: store.stored_edges(graph_id) for graph_id in before} == before
-    assert store.sums_of_features() == sums and not list(verify(store, library))
+    assert store.sums_of_features(PRIME) == sums and not list(verify(store, library))
     assert all(row["ingested_at"] > version[row["graph_id"]] for row in store.graphs())  # pages read it anew
     assert relabel("set", store, library) == []
+
+
+def test_an_entry_never_shows_a_label_that_none_of_its_nodes_has(store, library):
+    """Neither after an edit that was taken back, nor when the graph that named it is gone."""
+    first, second = (make_graph(seed, max_index=2) for seed in (1, 2))
+    second.nodes["label"] = [f"{label} in the second" if label else "" for label in second.nodes["label"]]
+    for graph in (first, second):
+        keep_graph(graph, store, library)
+    features = first.nodes.query("kind == 'feature' and kept")
+    layer, index = (int(features[name].to_numpy()[0]) for name in ("layer", "index"))
+    for text in ("edited", ""):
+        LabelStore(library).add("set", [Label(layer, index, text, "edit", "me", "", now())])
+        relabel("set", store, library)
+        assert not list(verify(store, library))
+    store.remove(first.graph_id)
+    library.remove(first.graph_id)
+    assert not list(verify(store, library))
+    labels = store.cypher("MATCH (f:Feature) RETURN collect(DISTINCT f.label) AS labels").records[0]["labels"]
+    assert labels and all("second" in label for label in labels if label)
 
 
 def test_a_relabelling_that_was_cut_off_is_finished_by_the_next(store, library, monkeypatch):
