@@ -21,15 +21,7 @@ from tracer.graph import read_metadata
 Where = Literal["both", "library", "database"]
 Sums = dict[tuple[str, int, int], list[int]]  # by feature, as `GraphStore.sums_of_features` tells
 PRIME = 2**31 - 1  # checksums are taken modulo it: a product of two of them is a number that the database has
-APART = {
-    "Meta",
-    "Passage",
-    "Passing",
-    "Circuit",
-    "FOUND_IN",
-    "PASSES",
-    "FLOWS_TO",
-}  # of no graph, or compared otherwise
+APART = {"Meta", "Passage", "Passing", "Circuit", "FOUND_IN", "PASSES", "FLOWS_TO"}  # of no graph, or compared apart
 LEASE_MS = 30_000  # after which a rebuild that said nothing is taken for dead; one graph takes seconds
 
 
@@ -323,7 +315,7 @@ def _stray_findings(store: GraphStore, counts: Counter[str], sums: Sums, *, comp
 
 def _add_sums(sums: Sums, rows: GraphRows) -> None:
     keys = [(rows.graph["source_set"], *entry) for entry in rows.entries]
-    number = [(65537 * layer + index % PRIME) % PRIME + 1 for layer, index in rows.entries]
+    number = [(1_000_003 * layer + index % PRIME) % PRIME + 1 for layer, index in rows.entries]
     for key in keys:
         sums[key][0] += 1
     for source, target, edges, billionths in tuples(rows.flows):
@@ -331,13 +323,14 @@ def _add_sums(sums: Sums, rows: GraphRows) -> None:
         total[1] += 1
         total[2] += edges
         total[3] += billionths
-        total[4] = (total[4] + (1 + edges + billionths) * number[target]) % PRIME
+        total[4] = (total[4] + (1_000_003 + 1009 * edges + billionths) * number[target]) % PRIME
 
 
 def _aggregate_findings(store: GraphStore, sums: Sums) -> Iterator[Finding]:
     seen = store.sums_of_features(PRIME)
     if seen != sums:
-        wrong = sorted(key for key in seen.keys() | sums.keys() if seen.get(key) != sums.get(key))
+        different = (key for key in seen.keys() | sums.keys() if seen.get(key) != sums.get(key))
+        wrong = sorted(different, key=repr)  # a feature of another hand may have no place at all
         yield Finding(
             "",
             f"the aggregate over all graphs is wrong for {len(wrong)} features, the first of them {wrong[0]}: graphs, "

@@ -253,8 +253,8 @@ class GraphStore:
 
     def stored_edges(self, graph_id: str) -> list[tuple[tuple[str, str], tuple[Any, ...]]]:
         """((source, target), (effect, share, rank_in)) of each edge."""
-        rows = (tuple(row.values()) for row in self._load("edges_of_graph", graph_id=graph_id))
-        return [(row[:2], row[2:]) for row in rows]
+        rows = self._load("edges_of_graph", graph_id=graph_id)
+        return [((row["source"], target), tuple(rest)) for row in rows for target, *rest in row["edges"]]
 
     def stored_supernodes(self, graph_id: str) -> list[tuple[dict[str, Any], list[str]]]:
         """(properties, node_ids of the members that are stored) of each supernode of a graph."""
@@ -401,12 +401,17 @@ class GraphStore:
             self._client.write(lambda tx: load(tx, "set_version", version=STORE_VERSION, digest=digest))
 
     def complete_schema(self) -> None:
-        """Make the constraints and indexes that are not there, anew where one has failed or is of something else."""
-        seen = {row["name"]: row for row in self._load("schema_indexes")}
+        """Make the constraints and indexes that are not there, anew where one has failed or is of something else.
+
+        One of another name that is of the same goes as well: Neo4j would not make ours beside it.
+        """
+        seen = self._load("schema_indexes")
         for query in read_queries("schema").values():
-            row = seen.get(query.name)
-            if row and (row["state"] == "FAILED" or not _is_made_by(row, query.text)):
-                self._client.run_schema(f"DROP {'CONSTRAINT' if row['constraint'] else 'INDEX'} {query.name} IF EXISTS")
+            for row in seen:
+                named = row["name"] == query.name
+                if named != _is_made_by(row, query.text) or (named and row["state"] == "FAILED"):
+                    name = row["name"].replace("`", "``")
+                    self._client.run_schema(f"DROP {'CONSTRAINT' if row['constraint'] else 'INDEX'} `{name}` IF EXISTS")
             self._client.run_schema(query.text)
         self._client.run_schema("CALL db.awaitIndexes(300)")
 

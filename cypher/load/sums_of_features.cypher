@@ -9,15 +9,15 @@
 //          pairs       integer  sum of the graphs of its links
 //          edges       integer  sum of the direct effects of its links
 //          billionths  integer  sum of their shares
-//          checksum    integer  sum over its links of their three sums times a number of the target, by $prime
+//          checksum    integer  sum over its links of their three sums, weighed, times a number of the target, by $prime
 //          wrong_means integer  how many links have another mean_share than their edges and billionths give
 //          labelled    boolean  whether it shows the label of one of its nodes, or none where none has any
 // access:  read
 MATCH (feature:Feature)
 OPTIONAL MATCH (feature)-[flow:FLOWS_TO]->(target)
-WITH feature, flow, flow.graphs + flow.edges + flow.billionths AS weight,
+WITH feature, flow, 1000003 * flow.graphs + 1009 * flow.edges + flow.billionths AS weight,
      CASE WHEN target:Feature AND target.source_set = feature.source_set
-          THEN (65537 * target.layer + target.index % $prime) % $prime + 1 ELSE 0 END AS number,
+          THEN (1000003 * target.layer + target.index % $prime) % $prime + 1 ELSE 0 END AS number,
      flow IS NOT NULL AND NOT coalesce(
        abs(flow.mean_share - CASE flow.edges WHEN 0 THEN 0.0 ELSE flow.billionths * 1e-9 / flow.edges END) < 1e-9, false
      ) AS wrong

@@ -21,7 +21,7 @@ from tests.ingest.made_graphs import make_graph
 from tests.ingest.test_labels import labelled, shown
 from tests.ingest.test_store import check_aggregates, stored_flows
 from tests.neo4j_fixture import shared_jars
-from tracer.errors import GraphFormatError, PatternError, StoreError, StoreUnreachableError
+from tracer.errors import CircuitError, GraphFormatError, PatternError, StoreError, StoreUnreachableError
 from tracer.graph import EDGES_FILE, FILES, METADATA_FILE, NODES_FILE, AttributionGraph
 
 DAMAGES = {
@@ -48,6 +48,13 @@ DAMAGES = {
         "WITH f, g, properties(f) AS one, properties(g) AS other SET f = other, g = one",
         "aggregate over all graphs",
     ),
+    "two links that exchange counts": (
+        "MATCH (a:Feature)-[f:FLOWS_TO]->(), (a)-[g:FLOWS_TO]->() WHERE f <> g AND f.edges > 1 WITH f, g LIMIT 1 "
+        "SET f.graphs = f.graphs + 1, g.graphs = g.graphs - 1, f.edges = f.edges - 1, g.edges = g.edges + 1 "
+        "WITH [f, g] AS links UNWIND links AS link SET link.mean_share = link.billionths * 1e-9 / link.edges",
+        "aggregate over all graphs",
+    ),
+    "a feature of no place": ("CREATE (:Feature)", "of Feature, expected"),
     "a feature called otherwise": ("MATCH (f:Feature) WITH f LIMIT 1 SET f.label = 'x'", "aggregate over all graphs"),
     "a feature without its label": (
         "MATCH (f:Feature) WHERE f.label <> '' WITH f LIMIT 1 SET f.label = ''",
@@ -151,6 +158,24 @@ def test_a_dropped_index_or_constraint_is_found_and_rebuilt(kind, name, store, l
 def test_something_else_under_the_name_of_an_index_is_found_and_replaced(made, store, library):
     damage(store, "DROP INDEX node_graph")
     damage(store, made)
+    assert [finding.what.split()[0] for finding in verify(store, library)] == ["node_graph"]
+    assert list(rebuild(store, library)) == []
+    assert list(verify(store, library)) == []
+
+
+def test_an_index_that_has_failed_is_found_and_made_anew(store, library):
+    damage(store, "DROP INDEX supernode_graph")
+    damage(store, "CREATE (:Supernode {graph_id: reduce(s = 'x', i IN range(1, 15) | s + s)})")
+    with pytest.raises(CircuitError, match=r"(?i)index"):
+        store.complete_schema()  # such a text is longer than an index takes
+    assert "supernode_graph" in {finding.what.split()[0] for finding in verify(store, library)}
+    assert list(rebuild(store, library)) == []
+    assert list(verify(store, library)) == []
+
+
+def test_an_index_of_another_name_in_the_place_of_ours_is_found_and_replaced(store, library):
+    damage(store, "DROP INDEX node_graph")
+    damage(store, "CREATE RANGE INDEX `of another ``hand` FOR (n:Node) ON (n.graph_id)")
     assert [finding.what.split()[0] for finding in verify(store, library)] == ["node_graph"]
     assert list(rebuild(store, library)) == []
     assert list(verify(store, library)) == []
