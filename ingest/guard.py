@@ -35,10 +35,16 @@ def check_text(text: str) -> None:
     """
     for code in _codes(text):
         if OTHER_DATABASE.search(re.sub("`[^`]*`", "``", code)):
-            raise _refused("USE names a database", "a query of this database alone")
+            raise _refused(
+                "USE names a database", "a query of this database alone (a name like that goes in `backticks`)"
+            )
         for found in CALLED.finditer(code):
             name = re.sub(r"[\s`]", "", found[0])
             if name.lower().rpartition(".")[0] not in OWN_FUNCTIONS and name not in ALLOWED_PROCEDURES:
+                if name.lower() in (meant := {allowed.lower(): allowed for allowed in ALLOWED_PROCEDURES}):
+                    raise QueryError(
+                        f"there is no procedure {name}; expected {meant[name.lower()]}. Capitals matter here."
+                    )
                 raise _refused(f"{name} is none of Cypher's own functions", "those and the procedures that are allowed")
 
 

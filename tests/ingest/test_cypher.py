@@ -140,6 +140,17 @@ def test_an_answer_of_huge_values_is_cut_before_it_fills_the_memory_here(store):
         store.cypher(text, {"doublings": 25})
 
 
+def test_a_row_of_millions_of_numbers_is_read_within_the_time_that_its_query_may_take(store):
+    (row,) = store.cypher("RETURN range(1, 3000000) AS x", timeout_s=3).records
+    assert len(row["x"]) == 3_000_000 and row["x"][-1] == 3_000_000
+
+
+@pytest.mark.parametrize("written", ["DB.LABELS", "db.Labels", "Db.Index.Fulltext.QueryNodes"])
+def test_a_procedure_in_other_capitals_is_told_as_it_is_written(store, written):
+    with pytest.raises(QueryError, match=rf"no procedure {written}; expected db\.[a-zA-Z.]+\. Capitals matter"):
+        store.cypher(f"CALL {written}('a', 'b')")
+
+
 def test_a_query_is_cancelled_by_its_name_and_no_other_is(store):
     failed: list[QueryError] = []
 
