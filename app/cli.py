@@ -114,7 +114,7 @@ def trace(
         model: Folder of a Hugging Face model, or its name on the hub.
         transcoders: Folder of the model's transcoders, or their name on the hub.
         token_ids: A prompt as token ids, taken as they are, such as 2,17,5; may be repeated.
-        file: A text file with one prompt a line, or .jsonl with objects {"text" or "token_ids", "slug"?, "roles"?}.
+        file: A text file with one prompt a line, or .jsonl with {"text", "token_ids" or "messages", "slug"?, "roles"?}.
         out: For a single prompt given here, the folder that becomes its graph, replacing one that is there. For
             several, and always with --file, a folder that receives a folder per graph (default: graphs); what was
             traced there before with the same settings, model and dictionary is kept.

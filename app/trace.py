@@ -16,13 +16,14 @@ from tracer.provenance import same_files
 from tracer.schema import slug_of
 
 if TYPE_CHECKING:
+    import tracer
     from tracer.estimate import Estimate
     from tracer.replacement import ReplacementModel
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A text to trace, or token ids."""
+    """A text to trace, or token ids, or the messages of a chat."""
 
     text: str
     """What the model reads."""
@@ -32,13 +33,20 @@ class Prompt:
     """Known parts of the prompt, e.g. {"city": "Dallas"}."""
     token_ids: tuple[int, ...] = ()
     """Read instead of the text where given."""
+    messages: tuple[dict[str, str], ...] = ()
+    """Likewise, by the tokenizer's own chat template."""
+
+    @property
+    def read(self) -> "tracer.Prompt":
+        """What `tracer.attribute` takes."""
+        return self.token_ids or self.messages or self.text
 
 
 def read_prompts(texts: Sequence[str], file: Path | None, token_ids: Sequence[str] = ()) -> list[Prompt]:
     """The prompts given as texts, as token ids such as `2,17,5`, and in a file.
 
     Args:
-        file: A prompt a line, or .jsonl with {"text" or "token_ids", "slug"?, "roles"?}.
+        file: A prompt a line, or .jsonl with {"text", "token_ids" or "messages", "slug"?, "roles"?}.
 
     Raises:
         PromptError: There is none, or the file cannot be read.
@@ -70,7 +78,7 @@ def graph_folders(
     settings = {name: value for name, value in asdict(config).items() if name not in COST_SETTINGS}
     asked = json.dumps([model, transcoders, settings], sort_keys=True)
     return [
-        parent / f"{slug_of(prompt.slug or _ids_text(prompt))}-{_short_hash(asked + prompt.text + _ids_text(prompt))}"
+        parent / f"{slug_of(prompt.slug or _ids_text(prompt))}-{_short_hash(asked + _read_text(prompt))}"
         for prompt in prompts
     ]
 
@@ -112,12 +120,11 @@ def trace_prompts(
     failed = 0
     for done, (prompt, folder) in enumerate(todo):
         progress(done, len(todo), "tracing prompts")
-        read = prompt.token_ids or prompt.text
         try:
-            cost = tracer.expected_cost(read, replacement, config)
+            cost = tracer.expected_cost(prompt.read, replacement, config)
             note(f"{prompt.slug or _ids_text(prompt)}: {_told(cost, replacement)}")
             graph = tracer.attribute(
-                read, replacement, config, slug=prompt.slug, roles=prompt.roles, progress=progress
+                prompt.read, replacement, config, slug=prompt.slug, roles=prompt.roles, progress=progress
             )  # fmt: skip
         except CircuitError as error:
             if len(prompts) == 1:
@@ -162,6 +169,11 @@ def _ids_text(prompt: Prompt) -> str:
     return "-".join(map(str, prompt.token_ids))
 
 
+def _read_text(prompt: Prompt) -> str:
+    """What is read, as a text that no other prompt has."""
+    return prompt.text + _ids_text(prompt) + (json.dumps(prompt.messages) if prompt.messages else "")
+
+
 def _short_hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -169,15 +181,20 @@ def _short_hash(text: str) -> str:
 def _from_json(line: str, where: str) -> Prompt:
     try:
         row = json.loads(line)
-        token_ids, slug, roles = row.get("token_ids") or (), row.get("slug") or "", row.get("roles") or {}
-        text = "" if token_ids else row["text"]
+        token_ids, messages = row.get("token_ids") or (), row.get("messages") or ()
+        slug, roles = row.get("slug") or "", row.get("roles") or {}
+        text = "" if token_ids or messages else row["text"]
         if not all(isinstance(each, str) for each in (text, slug, *roles.keys(), *roles.values())):
             raise TypeError
         if not all(isinstance(each, int) and not isinstance(each, bool) for each in token_ids):
             raise TypeError
+        said = [message["content"] for message in messages]
+        if (token_ids and messages) or not all(isinstance(each, str) for each in said):
+            raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise PromptError(
-            f'{where}: {line[:60]!r} is no prompt; expected an object such as {{"text": "Fact: ..."}} or '
-            '{"token_ids": [2, 17, 5]}. Correct it.'
+            f'{where}: {line[:60]!r} is no prompt; expected an object such as {{"text": "Fact: ..."}}, '
+            '{"token_ids": [2, 17, 5]} or {"messages": [{"role": "user", "content": "..."}]}. Correct it.'
         ) from None
-    return Prompt(text, slug or (slug_of(text) if text else ""), roles, tuple(token_ids))
+    first = text or (said[-1] if said else "")
+    return Prompt(text, slug or (slug_of(first) if first else ""), roles, tuple(token_ids), tuple(messages))

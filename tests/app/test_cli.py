@@ -13,10 +13,18 @@ from app.cli import main
 from app.roles import read_roles
 from app.trace import read_prompts
 from tests.ingest.made_graphs import explaining_a_feature, make_graph
+from tests.tracer.small import WORDS, Dictionary, write_dictionary, write_model, write_tokenizer
 from tracer.demo import CLT_DIR, MODEL_DIR
 from tracer.errors import PatternError, PromptError
 from tracer.graph import AttributionGraph, read_metadata
+from tracer.schema import slug_of
 
+NO_CHATS = (
+    '{"messages": ["a"]}',
+    '{"messages": [{"role": "user", "content": 1}]}',
+    '{"messages": 1}',
+    '{"messages": [{"role": "user", "content": "a"}], "token_ids": [1]}',
+)
 TRACE = ["trace", "--model", str(MODEL_DIR), "--transcoders", str(CLT_DIR)]
 
 
@@ -97,7 +105,28 @@ def test_what_changes_only_the_cost_of_a_trace_lets_it_stand_and_what_changes_th
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
-@pytest.mark.parametrize("line", ['{"text": 5}', '{"text": "a", "roles": ["b"]}', "[]", "{", '{"slug": "a"}'])
+def test_a_line_may_hold_the_messages_of_a_chat_which_the_models_own_template_renders(tmp_path, capsys):
+    model = write_tokenizer(write_model(tmp_path / "m", "llama"), add_bos=True)
+    (model / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }} {% endfor %}")
+    dictionary = write_dictionary(tmp_path / "d", Dictionary())
+    user, answer = ({"role": role, "content": text} for role, text in (("user", WORDS[5]), ("assistant", WORDS[6])))
+    file = tmp_path / "chats.jsonl"
+    rows = [{"messages": [user]}, {"messages": [user, answer, user], "slug": "two"}]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    words = ["trace", "--model", str(model), "--transcoders", str(dictionary), "--file", str(file)]
+    for expected in ("graph_id", "kept"):
+        with pytest.raises(SystemExit) as left:
+            main([*words, "--out", str(tmp_path / "out")])
+        lines = capsys.readouterr().out.splitlines()
+        assert left.value.code == 0 and len(lines) == 2 and all(expected in line for line in lines), lines
+    graphs = [AttributionGraph.load(str(place)) for place in sorted((tmp_path / "out").iterdir())]
+    read = {graph.metadata.slug: graph.metadata.prompt.split() for graph in graphs}
+    assert read == {slug_of(WORDS[5]): [WORDS[5]], "two": [WORDS[5], WORDS[6], WORDS[5]]}
+
+
+@pytest.mark.parametrize(
+    "line", ['{"text": 5}', '{"text": "a", "roles": ["b"]}', *NO_CHATS, "[]", "{", '{"slug": "a"}']
+)
 def test_a_line_that_is_no_prompt_is_refused_by_its_place(line, tmp_path):
     (tmp_path / "prompts.jsonl").write_text(line)
     with pytest.raises(PromptError, match="line 1"):
