@@ -30,13 +30,20 @@ def print_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], format: F
     if format == "json":
         print_json(rows)
     elif format == "csv":
-        writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(_Lines(), columns, extrasaction="ignore")
         writer.writeheader()
         writer.writerows({name: _flat(row.get(name)) for name in columns} for row in rows)
     else:
         # nobody reads folded cells in a file or a pipe
         width = None if sys.stdout.isatty() else 1000
         Console(highlight=False, width=width).print(_table(columns, rows))
+
+
+class _Lines:
+    """Takes rows of CSV that end as its standard says, for Python to quote either line end, and ends them as here."""
+
+    def write(self, row: str) -> None:
+        sys.stdout.write(row.removesuffix("\r\n") + "\n")
 
 
 def print_json(value: Any) -> None:

@@ -108,7 +108,8 @@ class _Text:
     def __init__(self, raw: IO[bytes], repairs: Counter[str]):
         self._raw, self._repairs = raw, repairs
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
-        self._parse = json.JSONDecoder().raw_decode
+        self._parse = json.JSONDecoder(object_pairs_hook=self._object).raw_decode
+        self._repeated = 0  # names in the value that is being read
         self._text, self._at, self._ended, self._halves = "", 0, False, False
         self._gone = 0  # characters let go, for messages
 
@@ -134,6 +135,7 @@ class _Text:
         self.peek()
         size = AT_ONCE
         while True:
+            self._repeated = 0
             try:
                 value, end = self._parse(self._text, self._at)
             except json.JSONDecodeError as error:
@@ -142,8 +144,14 @@ class _Text:
             else:
                 if end + 2 < len(self._text) or not self._more(size):  # a number may go on: `1`, `1.`, `1e-`
                     self._at = end
+                    self._repairs["repeated_names"] += self._repeated
                     return whole_characters(self._repairs, value) if self._halves else value
             size *= 2
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        self._repeated += len(pairs) - len(made)
+        return made
 
     def _more(self, size: int) -> bool:
         """Read on; False where nothing is left."""
@@ -171,6 +179,7 @@ def _read_object(
             text.take('"')
         name = text.value()
         text.take(":")
+        document.repairs["repeated_names"] += name in document.root
         if name in handlers and text.peek() == "[":
             document.root[name] = _read_items(text, handlers[name](document))
         else:

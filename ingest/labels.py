@@ -10,6 +10,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 import os
 import re
 import uuid
@@ -24,7 +25,7 @@ from urllib.parse import quote, unquote
 
 from filelock import FileLock
 
-from ingest.documents import short, whole_characters
+from ingest.documents import number_in, short, whole_characters
 from ingest.library import GRAPH_ID, Library
 from ingest.replacing import replacing
 from ingest.small_files import SmallFiles
@@ -355,10 +356,10 @@ def _moment(text: str) -> str:
 
 
 def _count(value: Any) -> int:
-    number = int(str(value))
-    if number < 0 or isinstance(value, bool):
-        raise ValueError(f"{value!r} is no number from 0")
-    return number
+    number = math.nan if isinstance(value, bool) else number_in(str(value))
+    if not (0 <= number < 2**53 and number == int(number)):
+        raise ValueError(f"{short(value)} is no whole number from 0")
+    return int(number)
 
 
 def _relabelled(

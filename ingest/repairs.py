@@ -25,5 +25,6 @@ REPAIRS = {
     "values_of_wrong_kind": "a note or setting that is not of the kind the format has there, left out",
     "other_model_promised": "the file's name speaks of another model than it holds; what it holds counts",
     "tokens_by_number": "the file has no texts of tokens; each is named by its number in the vocabulary",
+    "repeated_names": "an object has two values of one name; the later one counts",
     "half_characters": "a text holds half of a surrogate pair; replaced by a question mark",
 }

@@ -1,5 +1,7 @@
 """`throughline labels` and the options of `throughline ingest` that need no database."""
 
+import csv
+import io
 import json
 from contextlib import nullcontext
 
@@ -58,12 +60,22 @@ def test_edits_that_take_a_label_away_notes_and_labels_of_graphs_come_into_anoth
         assert run(capsys, "labels", "list", "--format", "json")[1] == kept
 
 
-def test_of_a_table_that_is_refused_for_one_row_nothing_is_taken(home, capsys):
+@pytest.mark.parametrize("index", ["x", "1_0", "-1", "1.5", "1e400", "nan", ""])
+def test_of_a_table_that_is_refused_for_one_row_nothing_is_taken(home, capsys, index):
     table = home / "given.csv"
-    table.write_text("source_set,layer,index,label\nm/set,20,7,Texas\nm/set,20,x,Ohio\n")
+    table.write_text(f"source_set,layer,index,label\nm/set,20,7,Texas\nm/set,20,{index},Ohio\n")
     code, out, err = run(capsys, "labels", "import", table)
     assert code == 2 and "row 2 cannot be used" in err and "Nothing of the table was taken." in err and out == ""
     assert json.loads(run(capsys, "labels", "list", "--format", "json")[1]) == []
+
+
+def test_texts_with_any_line_end_come_back_from_a_table_as_they_were(home, capsys):
+    texts = ["a\rb", "\r", "c\r\nd", "e\nf", 'g,"h"', " i "]
+    LabelStore(default_library()).add("m/set", [Label(0, at, text, "edit") for at, text in enumerate(texts)])
+    code, out, _ = run(capsys, "labels", "list", "--format", "csv")
+    assert code == 0 and "\r\n" not in out.replace("c\r\nd", "")
+    rows = csv.DictReader(io.StringIO(out, newline=""))
+    assert [row["label"] for row in rows] == texts
 
 
 def test_a_damaged_file_of_one_dictionary_keeps_the_whole_table_out(home, capsys):

@@ -49,6 +49,30 @@ def test_pieces_give_what_the_whole_gives(root, links, at_once, indent, ascii):
     assert {name: value for name, value in found.items() if name != "links"} == root
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("text", "n", "root"),
+    [
+        (b'{"a": 1, "a": 2, "b": {"a": 3}}', 1, {"a": 2, "b": {"a": 3}}),
+        (
+            b'{"a": [{"x": 1, "x": 2, "x": 3}, {"x": 1, "y": 2}], "b": 0}',
+            2,
+            {"a": [{"x": 3}, {"x": 1, "y": 2}], "b": 0},
+        ),
+        (b'{"a": 1, "b": 1}', 0, {"a": 1, "b": 1}),
+    ],
+)
+def test_values_of_one_name_are_counted_and_the_later_one_counts(text, n, root, at_once):
+    document, raw = Document("x.json", {}), io.BytesIO(text)
+
+    class Slow:
+        def read(self, _):
+            return raw.read(at_once)
+
+    _read_object(_Text(Slow(), document.repairs), document, {})  # type: ignore[arg-type]
+    assert document.root == root and document.repairs["repeated_names"] == n
+
+
 @pytest.mark.parametrize(
     "text, said",
     [
