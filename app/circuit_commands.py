@@ -183,14 +183,14 @@ def export(circuit: str, *, out: Path, format: KeptFormat | None = None) -> None
     from circuits.kept_formats import write_kept
     from ingest.kept_circuits import named_circuit
     from ingest.library import default_library
+    from ingest.replacing import replacing
     from ingest.store import open_store
 
     chosen = format or _format_of(out)
     with progress_bar() as progress, open_store(progress) as store:
         kept = named_circuit(circuit, store, default_library())
-    part = out.with_name(out.name + ".part")
-    part.write_text(write_kept(kept, chosen), encoding="utf-8")
-    part.replace(out)
+    with replacing(out) as file:
+        file.write(write_kept(kept, chosen).encode())
     _say(f"{out}: {chosen} of kept circuit {kept.kept_id} ({kept.name})")
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import getpass
+import io
 import json
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from app.terminal import Format, print_rows, progress_bar
+from ingest.replacing import replacing
 from tracer.errors import PatternError
 
 supernodes = App(name="supernodes", help="Groups of features that play one part; `supernode:NAME` in a pattern.")
@@ -99,16 +101,16 @@ def export(file: Path, *, graph: str = "") -> None:
         graph: Only those of this graph (graph_id or slug).
     """
     rows = _rows(graph)
-    part = file.with_name(f"{file.name}.part")
-    with part.open("w", encoding="utf-8", newline="") as out:
+    with replacing(file) as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as out:
         if file.suffix == ".jsonl":
             out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         else:
             columns = ["graph_id", "slug", "name", "node_id", "score", "method", "by"]
-            table = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
+            table = csv.DictWriter(
+                out, columns, extrasaction="ignore", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
+            )
             table.writeheader()
             table.writerows(row | {"node_id": node_id} for row in rows for node_id in row["members"])
-    part.replace(file)
     print(f"{file}: {len(rows)} supernodes")
 
 

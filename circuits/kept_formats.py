@@ -118,7 +118,9 @@ def _figures(kept: Kept) -> str:
 
 def _csv(kept: Kept) -> str:
     out = io.StringIO()
-    writer = csv.DictWriter(out, [*CSV_COLUMNS], extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(
+        out, [*CSV_COLUMNS], extrasaction="ignore", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
+    )
     writer.writeheader()
     for row in kept.prompts:
         texts = {name: json.dumps(row[name], ensure_ascii=False) for name in ("roles", "path") if name in row}

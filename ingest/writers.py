@@ -1,5 +1,6 @@
 """A graph in the file formats of other tools: JSON of their front ends, NumPy arrays, GraphML, CSV, Parquet."""
 
+import csv
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -105,7 +106,8 @@ def write_csv(graph: AttributionGraph, path: Path) -> None:
         nodes["part"] = [parts.get(node_id, "") for node_id in nodes["node_id"]]
     for name, table in (("nodes", nodes), ("edges", edges)):
         with replacing(path / f"{name}.csv") as out:
-            table.to_csv(out, index=False, lineterminator="\n", encoding="utf-8")
+            # texts in quotes: Python 3.11 leaves a carriage return bare, which readers take for the end of a row
+            table.to_csv(out, index=False, lineterminator="\n", encoding="utf-8", quoting=csv.QUOTE_NONNUMERIC)
 
 
 def _parts(graph: AttributionGraph) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -219,13 +220,22 @@ def test_graphml_is_read_by_networkx_whatever_labels_hold(tmp_path):
 
 def test_csv_is_read_by_pandas(tmp_path):
     graph = make_graph(2).pruned()
+    graph.nodes.loc[[0, 1, 2], "label"] = ["a\rb", "\r", 'c\r\nd, "e"']
     write_graph(graph, tmp_path / "tables", "csv")
     nodes, edges = (
         pd.read_csv(tmp_path / "tables" / name, keep_default_na=False) for name in ("nodes.csv", "edges.csv")
     )
+    assert not nodes["activation"].iloc[graph.slice_of(NodeKind.TOKEN).start]  # none: an empty text
     assert nodes["label"].tolist() == graph.nodes["label"].tolist()
     assert (np.array(edges["effect"], np.float32) == graph.edges.effect).all()
     assert edges["source"].tolist() == graph.nodes["node_id"].to_numpy()[graph.edges.source].tolist()
+
+
+@pytest.mark.parametrize("format", ["json", "graphml", "npz"])
+def test_a_folder_in_the_place_of_a_file_is_named_with_what_to_do(format, tmp_path):
+    with pytest.raises(SettingError, match=rf"^{re.escape(str(tmp_path))} is a folder; expected the name of a file"):
+        write_graph(make_graph(2), tmp_path, format)
+    assert not list(tmp_path.parent.glob("*.part"))
 
 
 def test_parquet_is_a_saved_graph(tmp_path):
