@@ -184,12 +184,14 @@ def _from_json(line: str, where: str) -> Prompt:
         token_ids, messages = row.get("token_ids") or (), row.get("messages") or ()
         slug, roles = row.get("slug") or "", row.get("roles") or {}
         text = "" if token_ids or messages else row["text"]
+        if sum(map(bool, (row.get("text"), token_ids, messages))) > 1:
+            raise TypeError
         if not all(isinstance(each, str) for each in (text, slug, *roles.keys(), *roles.values())):
             raise TypeError
         if not all(isinstance(each, int) and not isinstance(each, bool) for each in token_ids):
             raise TypeError
         said = [message["content"] for message in messages]
-        if (token_ids and messages) or not all(isinstance(each, str) for each in said):
+        if not all(isinstance(each, str) for each in said):
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise PromptError(

@@ -23,6 +23,7 @@ NO_CHATS = (
     '{"messages": ["a"]}',
     '{"messages": [{"role": "user", "content": 1}]}',
     '{"messages": 1}',
+    '{"messages": [{"role": "user", "content": "a"}], "text": "b"}',
     '{"messages": [{"role": "user", "content": "a"}], "token_ids": [1]}',
 )
 TRACE = ["trace", "--model", str(MODEL_DIR), "--transcoders", str(CLT_DIR)]
