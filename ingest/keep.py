@@ -60,7 +60,7 @@ def kept_graphs(store: GraphStore, library: Library) -> list[Kept]:
     found = []
     for graph_id in stored.keys() | ids:
         row = stored.get(graph_id)
-        about = row or read_metadata(library.place(graph_id))
+        about = row or _names_in(library, graph_id)
         where: Where = "library" if row is None else "both" if graph_id in ids else "database"
         n_nodes, n_edges, ingested_at = (
             (row["n_nodes"], row["n_edges"], row["ingested_at"]) if row else (None, None, "")
@@ -68,6 +68,14 @@ def kept_graphs(store: GraphStore, library: Library) -> list[Kept]:
         names = {name: about[name] for name in ("slug", "prompt", "model", "source_set")}
         found.append(Kept(graph_id, **names, nodes=n_nodes, edges=n_edges, ingested_at=ingested_at, where=where))
     return sorted(found, key=lambda kept: (kept.slug, kept.graph_id))
+
+
+def _names_in(library: Library, graph_id: str) -> dict[str, Any]:
+    """The metadata of a graph in the library; where it is damaged, texts that say so, for it can still be removed."""
+    try:
+        return read_metadata(library.place(graph_id))
+    except GraphFormatError:
+        return {"slug": "", "prompt": "its files are damaged: see `throughline verify`", "model": "", "source_set": ""}
 
 
 def graph_ids(names: list[str], store: GraphStore, library: Library) -> list[str]:

@@ -89,6 +89,19 @@ def test_the_list_says_where_each_graph_is(store, library, graphs):
     ]  # fmt: skip
 
 
+def test_a_damaged_graph_is_listed_as_such_and_can_be_removed(store, library, graphs, tmp_path):
+    first, second, _ = graphs
+    store.remove(first.graph_id)
+    for graph in (first, second):
+        (tmp_path / "library" / graph.graph_id / METADATA_FILE).write_text("{")
+    kept = {each.graph_id: each for each in kept_graphs(store, library)}
+    assert len(kept) == 3 and "damaged" in kept[first.graph_id].prompt and kept[second.graph_id].slug == "made-21"
+    for graph in (first, second):
+        assert graph_ids([graph.graph_id], store, library) == [graph.graph_id]
+        assert remove_graph(graph.graph_id, store, library)
+    assert list(verify(store, library)) == []
+
+
 def test_a_graph_is_named_by_id_or_slug_and_a_slug_of_two_is_refused(store, library, graphs):
     first = graphs[0]
     assert graph_ids([first.graph_id, "made-20"], store, library) == [first.graph_id]
