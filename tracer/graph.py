@@ -234,14 +234,15 @@ class AttributionGraph:
             OSError: The folder cannot be written (no room, no rights); the graph that was there is still there.
         """
         fs, path = fsspec.core.url_to_fs(str(url))
+        is_new = not fs.exists(path)
         fs.makedirs(path, exist_ok=True)
         try:
             with naming(url):
                 self._write(fs, path, PART)
         except BaseException:
-            for name in FILES:
-                if fs.exists(f"{path}/{name}{PART}"):
-                    fs.rm(f"{path}/{name}{PART}")
+            for left in [path] if is_new else [f"{path}/{name}{PART}" for name in FILES]:
+                if fs.exists(left):
+                    fs.rm(left, recursive=True)
             raise
         if fs.exists(f"{path}/{METADATA_FILE}"):
             fs.rm(f"{path}/{METADATA_FILE}")  # without it there is no graph, so none of two halves

@@ -225,6 +225,9 @@ def test_a_disk_that_fills_up_while_saving_leaves_the_graph_that_was_there(tmp_p
     assert caught.value.filename == str(folder)
     assert AttributionGraph.load(str(folder)).graph_id == small_graph().graph_id
     assert sorted(path.name for path in folder.iterdir()) == ["edges.parquet", "metadata.json", "nodes.parquet"]
+    with pytest.raises(OSError, match="No space left"):
+        small_graph().save(str(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
     monkeypatch.undo()
     small_graph(prompt="another").save(str(folder))
     assert AttributionGraph.load(str(folder)).graph_id == small_graph(prompt="another").graph_id
