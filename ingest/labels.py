@@ -34,6 +34,7 @@ from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
 
 FOLDER, ENDING = "labels", ".jsonl"  # in the library
+LONGEST = 200  # characters of the name of a file, which may have 255 with its endings
 UNSHOWN = ".unshown"  # beside a file of labels: a change of it that graphs may not show yet
 LABELS, MAKE_ROOM = "labels", "Make room; all labels kept before are still there."
 COLUMNS = ("source_set", "layer", "index", "label", "kind", "by", "graph_id", "when")
@@ -223,7 +224,13 @@ def _lines(labels: Iterable[Label]) -> bytes:
 
 
 def _name(source_set: str) -> str:
-    return quote(source_set, safe="").replace(".", "%2E")
+    name = quote(source_set, safe="").replace(".", "%2E")
+    if len(name) > LONGEST:
+        raise GraphFormatError(
+            f"the dictionary {short(source_set)} has a name of {len(source_set):,} characters; expected one that fits "
+            f"into the name of a file ({LONGEST} characters, three for each that is not ASCII). Shorten it."
+        )
+    return name
 
 
 def source_set_of(name: str) -> str:

@@ -346,7 +346,7 @@ def _ingest(place: Place, store: Store | None, library: Library, strict: bool) -
 
 def _foreseen(graph: AttributionGraph, library: Library) -> Literal["ingested", "updated", "unchanged"]:
     """What `keep_graph` would make of it."""
+    shown = LabelStore(library).shown(_merged(graph, library))
     if graph.graph_id not in library:
         return "ingested"
-    shown = LabelStore(library).shown(_merged(graph, library))
     return "unchanged" if library.is_current(shown) else "updated"

@@ -207,6 +207,8 @@ def test_a_damaged_file_is_found_and_the_others_are_rebuilt(store, library, grap
 def test_rebuilding_refuses_to_lose_a_graph_that_no_file_has(store, library, graphs):
     library.remove(graphs[0].graph_id)
     assert [finding.graph_id for finding in verify(store, library)] == [graphs[0].graph_id, ""]
+    damage(store, "CREATE (:Other)")
+    assert [finding.what for finding in verify(store, library)][1] == "the database has 1 of Other, expected 0"
     with pytest.raises(StoreError, match=rf"1 graphs are in the database only \({graphs[0].graph_id}\).*--drop"):
         list(rebuild(store, library))
     assert store.has(graphs[0].graph_id)

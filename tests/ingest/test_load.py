@@ -160,6 +160,15 @@ def test_a_path_that_is_not_there_is_refused_with_its_name(store, library, tmp_p
     assert report.status == "refused" and "nowhere.json" in report.reason and "expected" in report.reason
 
 
+@pytest.mark.parametrize("name", ["m" * 40_000, "é" * 100], ids=["long", "long in UTF-8"])
+def test_a_dictionary_whose_name_no_file_can_have_is_refused_before_anything_is_kept(store, library, tmp_path, name):
+    make_graph(1, source_set=name).save(str(tmp_path / "g"))
+    for given in (store, None):
+        (report,) = ingest_paths([tmp_path / "g"], given, library)
+        assert report.status == "refused" and "has a name of" in report.reason and "Shorten it" in report.reason
+    assert library.ids() == [] and store.graphs() == []
+
+
 def test_a_damaged_saved_graph_is_refused(store, library, folder):
     (folder / "one" / "edges.parquet").write_bytes(b"PAR1 no more PAR1")
     (report,) = ingest_paths([folder / "one"], store, library)
