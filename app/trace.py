@@ -55,7 +55,7 @@ def read_prompts(texts: Sequence[str], file: Path | None, token_ids: Sequence[st
     prompts += [Prompt("", "", token_ids=_ids_from_text(text)) for text in token_ids]
     if file is not None:
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").split("\n")  # of any line end; others are characters of a text
         except (OSError, UnicodeDecodeError) as error:
             seen = error.strerror if isinstance(error, OSError) else error  # which else names the file again
             raise PromptError(f"{file}: {seen}; expected a text file with one prompt a line. Check it.") from None
@@ -181,6 +181,7 @@ def _short_hash(text: str) -> str:
 def _from_json(line: str, where: str) -> Prompt:
     try:
         row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()  # raises for half a character, which JSON can spell
         token_ids, messages = row.get("token_ids") or (), row.get("messages") or ()
         slug, roles = row.get("slug") or "", row.get("roles") or {}
         text = "" if token_ids or messages else row["text"]

@@ -19,8 +19,9 @@ from tracer.errors import PatternError, PromptError
 from tracer.graph import AttributionGraph, read_metadata
 from tracer.schema import slug_of
 
-NO_CHATS = (
+NO_PROMPTS = (
     '{"messages": ["a"]}',
+    '{"text": "half \\ud800"}',
     '{"messages": [{"role": "user", "content": 1}]}',
     '{"messages": 1}',
     '{"messages": [{"role": "user", "content": "a"}], "text": "b"}',
@@ -126,12 +127,23 @@ def test_a_line_may_hold_the_messages_of_a_chat_which_the_models_own_template_re
 
 
 @pytest.mark.parametrize(
-    "line", ['{"text": 5}', '{"text": "a", "roles": ["b"]}', *NO_CHATS, "[]", "{", '{"slug": "a"}']
+    "line", ['{"text": 5}', '{"text": "a", "roles": ["b"]}', *NO_PROMPTS, "[]", "{", '{"slug": "a"}']
 )
 def test_a_line_that_is_no_prompt_is_refused_by_its_place(line, tmp_path):
     (tmp_path / "prompts.jsonl").write_text(line)
     with pytest.raises(PromptError, match="line 1"):
         read_prompts([], tmp_path / "prompts.jsonl")
+
+
+def test_lines_of_a_prompt_file_end_where_its_lines_end_and_nowhere_else(tmp_path):
+    texts = ["one\u2028two", "three\x0cfour", "five\x85six"]
+    for ending, mark in (("\n", ""), ("\r\n", ""), ("\r", ""), ("\n", "\ufeff")):
+        plain, rows = tmp_path / "a.txt", tmp_path / "a.jsonl"
+        plain.write_bytes((mark + ending.join(texts) + ending).encode())
+        lines = (json.dumps({"text": text}, ensure_ascii=False) for text in texts)
+        rows.write_bytes((mark + ending.join(lines) + ending).encode())
+        for file in (plain, rows):
+            assert [prompt.text for prompt in read_prompts([], file)] == texts
 
 
 def test_roles_of_another_form_are_refused(tmp_path):
