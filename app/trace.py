@@ -170,8 +170,9 @@ def _ids_text(prompt: Prompt) -> str:
 
 
 def _read_text(prompt: Prompt) -> str:
-    """What is read, as a text that no other prompt has."""
-    return prompt.text + _ids_text(prompt) + (json.dumps(prompt.messages) if prompt.messages else "")
+    """What is read, and what is known of it, as a text that no other prompt has."""
+    more = [part for part in (prompt.messages, prompt.roles) if part]
+    return prompt.text + _ids_text(prompt) + (json.dumps(more) if more else "")
 
 
 def _short_hash(text: str) -> str:

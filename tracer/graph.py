@@ -244,10 +244,11 @@ class AttributionGraph:
                 if fs.exists(left):
                     fs.rm(left, recursive=True)
             raise
-        if fs.exists(f"{path}/{METADATA_FILE}"):
-            fs.rm(f"{path}/{METADATA_FILE}")  # without it there is no graph, so none of two halves
-        for name in FILES:
-            fs.mv(f"{path}/{name}{PART}", f"{path}/{name}")
+        try:
+            _exchange(fs, path)
+        except KeyboardInterrupt:
+            _exchange(fs, path)  # to its end: between two files there is neither the old graph nor the new one
+            raise
 
     def _write(self, fs: Any, path: str, ending: str) -> None:
         """Write the files of this graph, each with this ending, into a folder."""
@@ -484,6 +485,15 @@ def _read_edges(url: str) -> Edges:
         return Edges(*columns)
     except KeyError as error:
         raise _no_fields(url, error) from None
+
+
+def _exchange(fs: Any, path: str) -> None:
+    """Let the files that were written take their places, as far as they have not."""
+    if fs.exists(f"{path}/{METADATA_FILE}{PART}") and fs.exists(f"{path}/{METADATA_FILE}"):
+        fs.rm(f"{path}/{METADATA_FILE}")  # without it there is no graph, so none of two halves
+    for name in FILES:
+        if fs.exists(f"{path}/{name}{PART}"):
+            fs.mv(f"{path}/{name}{PART}", f"{path}/{name}")
 
 
 def _write_table(fs: Any, path: str, table: pa.Table) -> None:

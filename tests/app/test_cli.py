@@ -126,6 +126,19 @@ def test_a_line_may_hold_the_messages_of_a_chat_which_the_models_own_template_re
     assert read == {slug_of(WORDS[5]): [WORDS[5]], "two": [WORDS[5], WORDS[6], WORDS[5]]}
 
 
+def test_the_same_text_with_other_roles_is_another_graph_in_a_folder_of_its_own(tmp_path, capsys):
+    text = "Fact: the capital of the state containing Dallas is"
+    rows = [{"text": text, "roles": {role: "Dallas"}} for role in "ab"]
+    file = tmp_path / "prompts.jsonl"
+    for some in (rows[:1], rows):
+        file.write_text("\n".join(map(json.dumps, some)))
+        with pytest.raises(SystemExit):
+            main([*TRACE, "--file", str(file), "--out", str(tmp_path / "out")])
+    assert ["kept" in line for line in capsys.readouterr().out.splitlines()] == [False, True, False]
+    found = [read_metadata(str(place))["roles"] for place in (tmp_path / "out").iterdir()]
+    assert sorted(found, key=str) == [{"a": "Dallas"}, {"b": "Dallas"}]
+
+
 @pytest.mark.parametrize(
     "line", ['{"text": 5}', '{"text": "a", "roles": ["b"]}', *NO_PROMPTS, "[]", "{", '{"slug": "a"}']
 )

@@ -233,6 +233,26 @@ def test_a_disk_that_fills_up_while_saving_leaves_the_graph_that_was_there(tmp_p
     assert AttributionGraph.load(str(folder)).graph_id == small_graph(prompt="another").graph_id
 
 
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_ctrl_c_between_the_files_that_are_exchanged_comes_after_them(tmp_path, monkeypatch, at):
+    import fsspec.implementations.local as local
+
+    small_graph().save(str(tmp_path))
+    real_move, moves = local.LocalFileSystem.mv, []
+
+    def interrupted(self, *places, **options):
+        moves.append(places)
+        if len(moves) == at:
+            raise KeyboardInterrupt
+        real_move(self, *places, **options)
+
+    monkeypatch.setattr(local.LocalFileSystem, "mv", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        small_graph(prompt="another").save(str(tmp_path))
+    assert AttributionGraph.load(str(tmp_path)).graph_id == small_graph(prompt="another").graph_id
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_graph_cut_off_while_it_is_exchanged_is_none(tmp_path, monkeypatch):
     import fsspec.implementations.local as local
 
