@@ -193,7 +193,7 @@ def _from_json(line: str, where: str) -> Prompt:
         if not all(isinstance(each, int) and not isinstance(each, bool) for each in token_ids):
             raise TypeError
         said = [message["content"] for message in messages]
-        if not all(isinstance(each, str) for each in said):
+        if not all(isinstance(each, str) for each in (*said, *(message["role"] for message in messages))):
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise PromptError(

@@ -23,6 +23,7 @@ NO_PROMPTS = (
     '{"messages": ["a"]}',
     '{"text": "half \\ud800"}',
     '{"messages": [{"role": "user", "content": 1}]}',
+    '{"messages": [{"content": "a"}]}',
     '{"messages": 1}',
     '{"messages": [{"role": "user", "content": "a"}], "text": "b"}',
     '{"messages": [{"role": "user", "content": "a"}], "token_ids": [1]}',
