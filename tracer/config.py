@@ -86,9 +86,9 @@ class TraceConfig:
     device: str = "auto"
     """Where tensors live: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`."""
     dtype: Dtype = "float32"
-    """Number format of the computation; effects are kept as float32 in any. On the demo model the effects into a node miss its value by at most 5e-7 of the
-    sum of their sizes in float32, 1e-3 in float16, 7e-3 in bfloat16, where 2 % of the active features are others
-    (`bench/ledger.py`)."""
+    """Number format of the computation; effects are kept as float32 in any. On the demo model the effects into a node
+    miss its value by at most 5e-7 of the sum of their sizes in float32, 1e-3 in float16, 7e-3 in bfloat16, where 2 % of
+    the active features are others (`bench/ledger.py`)."""
     offload: Literal["cpu", "disk"] | None = None
     """Where rows of effects wait while others are computed: in the CPU's memory or in a file; None: where they are."""
     verbose: bool = False
