@@ -11,7 +11,7 @@ hub names only; a local model goes in through the classes beneath.
 
 import json
 import os
-import resource
+import re
 import sys
 import time
 import warnings
@@ -106,6 +106,12 @@ def load_model(folder: Path, dictionary):
     return peer
 
 
+def _peak_mb() -> float:
+    """The most memory held so far: of this process alone, unlike ru_maxrss, which begins with that of its parent."""
+    (peak_kib,) = re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())
+    return int(peak_kib) * 1024 / 1e6
+
+
 def main() -> None:
     torch.set_num_threads(1)
     model_folder, dictionary_folder, settings = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
@@ -130,7 +136,7 @@ def main() -> None:
                 "n_active": len(graph.active_features),
                 "n_kept": int(pruned.node_mask.sum()),
                 "scores": list(scores),
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
+                "peak_mb": _peak_mb(),
             }
         )
     )

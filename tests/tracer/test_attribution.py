@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -249,6 +251,14 @@ def test_other_number_formats_give_nearly_the_same_effects(folder, graph, dtype,
 
 
 # ---------------------------------------------------------------- choosing features
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems tell it in another way")
+def test_the_memory_of_a_process_is_not_that_of_the_one_that_started_it():
+    held = bytearray(b"x") * (600 << 20)
+    script = "from tracer.provenance import peak_memory_mb; print(peak_memory_mb())"
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert len(held) / 1e6 > 600 > 400 > float(told.stdout) > 5
 
 
 def test_with_fewer_nodes_the_most_influential_features_are_kept(model, graph):
