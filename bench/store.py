@@ -22,6 +22,7 @@ from ingest.rows import graph_rows
 from ingest.server import LocalServer
 from ingest.store import GraphStore
 from tracer.graph import AttributionGraph
+from tracer.provenance import peak_memory_mb
 
 LARGE = (855, 34_801)  # nodes and edges of a published graph of gemma-2-2b
 SMALL = (300, 2_000)
@@ -133,9 +134,7 @@ def peak_mib() -> float:
     """The most memory that this process had so far."""
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset / 2**20  # type: ignore[attr-defined]
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return (peak_memory_mb() or 0.0) * 1e6 / 2**20
 
 
 def main() -> None:

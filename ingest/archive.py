@@ -129,7 +129,8 @@ def restore(
             changes = kept_labels.unshown(source_set)
             if changes and were_there:  # for graphs that stayed as they were
                 relabel(source_set, store, library, damaged=lambda graph_id, _: damaged.setdefault(graph_id))
-            kept_labels.are_shown(changes)
+            else:
+                kept_labels.are_shown(changes)
         there = set() if replace else set(KeptCircuits(library).ids())
         for circuit in circuits:
             if circuit.kept_id not in there:

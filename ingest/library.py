@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from ingest.home import home
 from tracer.errors import GraphFormatError, StoreError
-from tracer.graph import EDGES_FILE, FILES, METADATA_FILE, NODES_FILE, AttributionGraph, read_metadata
+from tracer.graph import EDGES_FILE, FILES, METADATA_FILE, NODES_FILE, AttributionGraph, read_metadata, read_table
 
 MARKS = ("pins", "supernodes")  # what people set in a graph, in its provenance
 NAMES = ("slug", "prompt", "roles")  # for people, in its metadata
@@ -92,11 +92,10 @@ class Library:
         """The nodes of this graph, with the labels of the kept one where these can be read."""
         columns = ["label", "label_note"]
         try:
-            content = self._fs.cat_file(f"{self._path}/{graph.graph_id}/{NODES_FILE}")
-            file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-            kept = file.read(["node_id", *columns]).to_pandas().set_index("node_id")
+            table = read_table(self.place(graph.graph_id), NODES_FILE, ["node_id", *columns])
+            kept = table.to_pandas().set_index("node_id")
             return graph.nodes.assign(**kept.loc[graph.nodes["node_id"], columns].reset_index(drop=True))
-        except (OSError, pa.ArrowException, KeyError, ValueError):
+        except (GraphFormatError, KeyError, ValueError):
             return graph.nodes
 
     def outline(self, graph_id: str) -> AttributionGraph:

@@ -269,7 +269,7 @@ class AttributionGraph:
                 not have the hash it was saved with.
         """
         about, _, expected = _metadata_of(url)
-        nodes = _complete_nodes(_read_table(url, NODES_FILE).to_pandas())
+        nodes = _complete_nodes(read_table(url, NODES_FILE).to_pandas())
         graph = cls(nodes, _read_edges(url), about)
         if graph.content_hash != expected:
             raise GraphFormatError(
@@ -290,7 +290,7 @@ class AttributionGraph:
         """
         about, graph_id, _ = _metadata_of(url)
         about = dataclasses.replace(about, inputs=about.inputs or graph_id)  # its id cannot be taken from the content
-        table = _read_table(url, NODES_FILE, OUTLINE_COLUMNS)
+        table = read_table(url, NODES_FILE, OUTLINE_COLUMNS)
         nodes = table.to_pandas(ignore_metadata=True, split_blocks=True)  # types tell enough, copies are not needed
         none = Edges(*(np.empty(0, column.dtype) for column in EDGE_COLUMNS.values()))
         return cls(nodes, none, about)
@@ -465,7 +465,8 @@ def _check_edges(nodes: pd.DataFrame, source: np.ndarray, target: np.ndarray, ef
         )
 
 
-def _read_table(url: str, name: str, columns: list[str] | None = None) -> pa.Table:
+def read_table(url: str, name: str, columns: list[str] | None = None) -> pa.Table:
+    """A table of a saved graph, or these columns of it. Raises GraphFormatError where it cannot be read."""
     fs, path = fsspec.core.url_to_fs(str(url))
     try:
         whole = pa.BufferReader(fs.cat_file(f"{path}/{name}"))
@@ -479,7 +480,7 @@ def _read_table(url: str, name: str, columns: list[str] | None = None) -> pa.Tab
 
 
 def _read_edges(url: str) -> Edges:
-    table = _read_table(url, EDGES_FILE)
+    table = read_table(url, EDGES_FILE)
     try:
         columns = (table[name].to_numpy().astype(column.dtype, copy=False) for name, column in EDGE_COLUMNS.items())
         return Edges(*columns)
