@@ -1,6 +1,6 @@
 """The tracer: ours beside circuit-tracer 0.5.0 and beside the arithmetic of the method, the same work in one run.
 
-    python -m bench.tracer [--no-peer] [--repeat N] [--scaling] [--long]
+    python -m bench.tracer [--no-peer] [--repeat N] [--scaling] [--long] [--device cuda]
 
 Single precision, one thread, CPU seconds, a random model in the shape of Gemma 2 with 12 layers and width 512 (see
 tracer_model.py). Each trace runs in a process of its own; loading is told apart, and so is the first trace, which pays
@@ -9,6 +9,9 @@ and runs at its best batch size. `bound` is the arithmetic of rows pulled to the
 of it. `rows` is what its `attribute` does: everything up to the matrix of direct effects;
 `graph` adds pruning and scores, and for ours names and provenance. Memory is the most that a process ever held;
 libraries are what importing torch and the model's classes took of it, before anything was loaded.
+
+With `--device cuda`: the same on a GPU, in wall seconds, and a random model in the shape of Gemma 2 2B; memory is the
+GPU's, and what loading took is told apart.
 """
 
 import argparse
@@ -22,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import print_table
-from bench.tracer_model import bench_folder, prompt, random_model
+from bench.tracer_model import LARGE, SMALL, Shape, bench_folder, prompt, random_model
 from tracer.estimate import Sizes, estimate
 
 PEER = ("torch==2.13.0", "circuit-tracer==0.5.0", "nnsight==0.6.1", "transformer-lens==3.2.1", "transformers==4.57.3")
@@ -31,6 +34,11 @@ WORK = (  # dictionary, tokens, features (0: all), the peer's batch sizes to try
     ("clt", 10, 0, (8, 16, 32)),
     ("plt", 60, 1000, (4, 8, 16)),
     ("plt", 120, 200, (4, 8, 16)),
+)
+GPU_WORK = (  # of the shape beside it
+    *((SMALL, *work[:3], (128, 512)) for work in WORK),
+    (LARGE, "plt", 60, 7500, (256,)),
+    (LARGE, "plt", 240, 1000, (64,)),
 )
 
 SIZES = ((30, 200), (60, 1000), (120, 500), (240, 200))  # tokens, features
@@ -69,10 +77,12 @@ def peer_python() -> Path:
     return python
 
 
-def run(command: Sequence[str | Path], dictionary: str, **settings: Any) -> dict[str, Any]:
+def run(
+    command: Sequence[str | Path], dictionary: str, shape: Shape = SMALL, device: str = "cpu", **settings: Any
+) -> dict[str, Any]:
     """What one trace in a process of its own prints, on one thread."""
-    folder = random_model()
-    arguments = [*command, folder / "model", folder / dictionary, json.dumps(settings)]
+    folder = random_model(shape, device)
+    arguments = [*command, folder / "model", folder / dictionary, json.dumps(settings | {"device": device})]
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(arguments, env=one_thread, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -80,53 +90,61 @@ def run(command: Sequence[str | Path], dictionary: str, **settings: Any) -> dict
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def best_of_peer(dictionary: str, n_tokens: int, n_features: int, batch_sizes: Sequence[int]) -> dict[str, Any]:
+def best_of_peer(
+    dictionary: str, shape: Shape, device: str, n_tokens: int, n_features: int, batch_sizes: Sequence[int]
+) -> dict[str, Any]:
     """The peer's fastest trace over these batch sizes."""
-    script = Path(__file__).with_name("tracer_peer.py")
+    peer = [peer_python(), Path(__file__).with_name("tracer_peer.py")]
     settings = {"token_ids": prompt(n_tokens), "max_feature_nodes": n_features or None}
-    tried = [
-        {"batch": size} | run([peer_python(), script], dictionary, batch_size=size, **settings) for size in batch_sizes
-    ]
+    tried = []
+    for size in batch_sizes:
+        tried.append({"batch": size} | run(peer, dictionary, shape, device, batch_size=size, **settings))
+        print(f"the peer at batch {size}: {tried[-1]['rows_s']:.2f} s", file=sys.stderr, flush=True)
     return min(tried, key=lambda one: one["rows_s"])
 
 
-def measure(peer: bool, repeat: int) -> None:
-    """Print the table of the four pieces of work."""
+def measure(peer: bool, repeat: int, device: str) -> None:
+    """Print the table of the pieces of work."""
     rows, details, spent = [], [], []
-    for dictionary, n_tokens, n_features, batch_sizes in WORK:
+    before = "libraries_mb" if device == "cpu" else "loaded_mb"
+    for shape, dictionary, n_tokens, n_features, batch_sizes in (
+        ((SMALL, *work) for work in WORK) if device == "cpu" else GPU_WORK
+    ):
         ours = run(
             [sys.executable, "-m", "bench.tracer_ours"],
             dictionary,
+            shape,
+            device,
             token_ids=prompt(n_tokens),
             max_feature_nodes=n_features,
             repeat=repeat,
             profile=True,
         )
         what = f"{dictionary.upper()}, {n_tokens} tokens, {ours['n_features']:,} of {ours['n_active']:,} features"
+        what = what if shape is SMALL else f"{shape.name}, {what}"
+        print(f"{what}: {ours['rows_s']:.2f} s", file=sys.stderr, flush=True)
         row = [what, f"{ours['rows_s']:.2f} s"]
         for bound in ("bound_s", "done_s"):
             row += [f"{ours[bound]:.2f} s", f"{ours['rows_s'] / ours[bound]:.2f}x"]
         if peer:
-            theirs = best_of_peer(dictionary, n_tokens, n_features, batch_sizes)
+            theirs = best_of_peer(dictionary, shape, device, n_tokens, n_features, batch_sizes)
             assert theirs["n_active"] == ours["n_active"], "the peer did other work"
             row += [f"{theirs['rows_s']:.1f} s (batch {theirs['batch']})", f"{theirs['rows_s'] / ours['rows_s']:.1f}x"]
             row += [f"{theirs['graph_s'] / ours['graph_s']:.1f}x", f"{theirs['peak_mb']:,.0f} MB"]
-        rows.append([*row, f"{ours['peak_mb']:,.0f} MB", f"{ours['peak_mb'] - ours['libraries_mb']:,.0f} MB"])
+        rows.append([*row, f"{ours['peak_mb']:,.0f} MB", f"{ours['peak_mb'] - ours[before]:,.0f} MB"])
         rates = ", ".join(f"{name} {rate:.0f}" for name, rate in ours["gflop_per_s"].items())
         seconds = (f"{ours[name]:.2f} s" for name in ("load_s", "cold_s", "linearise_s", "rows_s", "graph_s"))
         for part, seconds_by_kind in ours["spent_s"].items():
             spent.append([what, part, *(f"{took_s:.2f} s" for took_s in seconds_by_kind.values())])
         details.append([what, *seconds, f"{sum(ours['gflop'].values()):.0f} GFLOP", rates])
-    beside = ["peer's rows", "rows: less CPU", "graph: less CPU", "peer's memory"] if peer else []
-    print_table(
-        ["work", "our rows", "bound", "of bound", "products done", "of these", *beside, "our memory", "over libraries"],
-        rows,
-    )
+    beside = ["peer's rows", "rows: less time", "graph: less time", "peer's memory"] if peer else []
+    memory = ["our memory", f"over {before.removesuffix('_mb')}"]
+    print_table(["work", "our rows", "bound", "of bound", "products done", "of these", *beside, *memory], rows)
     print()
     print_table(
         ["work", "load", "first rows", "linearise", "rows", "graph", "arithmetic", "products, GFLOP/s"], details
     )
-    print("\nWhere the CPU seconds of one trace go, by torch's profiler, which takes a little itself:\n")
+    print("\nWhere the seconds of one trace go, by torch's profiler, which takes a little itself:\n")
     print_table(["work", "part", "products", "moving numbers", "other operators", "numpy and Python"], spent)
 
 
@@ -187,10 +205,14 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--repeat", type=int, default=3, help="traces of ours; the fastest counts")
     parser.add_argument("--scaling", action="store_true", help="only the estimate beside four measured sizes")
     parser.add_argument("--long", action="store_true", help="only a prompt of 2,000 tokens")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: only the first table, on a GPU")
     chosen = parser.parse_args(list(arguments))
+    if chosen.device != "cpu":
+        measure(not chosen.no_peer, chosen.repeat, chosen.device)
+        return
     every = not (chosen.scaling or chosen.long)
     if every:
-        measure(not chosen.no_peer, chosen.repeat)
+        measure(not chosen.no_peer, chosen.repeat, chosen.device)
         print()
     if every or chosen.scaling:
         scaling()

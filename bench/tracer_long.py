@@ -24,7 +24,7 @@ def main() -> None:
     torch.set_num_threads(1)
     settings = json.loads(sys.argv[3])
     imported_mb = libraries_mb()
-    model = tracer.load(Path(sys.argv[1]), Path(sys.argv[2]), device="cpu")
+    model = tracer.load(Path(sys.argv[1]), Path(sys.argv[2]), device=settings["device"])
     loaded_mb, config = peak_memory_mb(), TraceConfig(max_feature_nodes=settings["max_feature_nodes"])
     needed = estimate(sizes_of(model.adapter, model.transcoders, len(settings["token_ids"]), config))
     began = time.process_time()

@@ -1,9 +1,10 @@
-"""One trace by ours in a process of its own: CPU seconds by phase, the arithmetic bound, and peak memory.
+"""One trace by ours in a process of its own: seconds by phase, the arithmetic bound, and peak memory.
 
     python -m bench.tracer_ours MODEL DICTIONARY SETTINGS      SETTINGS: JSON with token_ids, max_feature_nodes, repeat
 
-Prints one line of JSON. The bound is the arithmetic of rows pulled to the bottom, counted by `count_pulled`, at
-the rate of single-precision products of those shapes, measured between the runs; `count_products` counts what is done.
+Prints one line of JSON: CPU seconds, or with settings["device"] "cuda" wall seconds and memory of the GPU. The bound is
+the arithmetic of rows pulled to the bottom, counted by `count_pulled`, at the rate of single-precision products of
+those shapes, measured between the runs; `count_products` counts what is done.
 """
 
 import json
@@ -84,13 +85,13 @@ def count_pulled(local: LocalReplacement, selected_A: np.ndarray, n_outputs: int
     n_heads, d_model, d_head = layer.output_HDE.shape
     n_kv = len(layer.value_GED)
     met_LP = np.ones((n_layers, n_pos))  # the errors
-    position_A = local.features.position_A.numpy()
+    position_A = local.features.position_A.cpu().numpy()
     for below, writes in enumerate(local.writes):
-        met_LP[below] += np.bincount(position_A[writes.row_W.numpy()], minlength=n_pos)
+        met_LP[below] += np.bincount(position_A[writes.row_W.cpu().numpy()], minlength=n_pos)
     met_LP = met_LP.cumsum(1)
     count = {"output": 0.0, "pattern": 0.0, "value": 0.0, "meet": 0.0}
-    features = local.features
-    rows = Counter(zip(features.layer_A[selected_A].tolist(), position_A[selected_A].tolist(), strict=True))
+    layer_A = local.features.layer_A.cpu().numpy()
+    rows = Counter(zip(layer_A[selected_A].tolist(), position_A[selected_A].tolist(), strict=True))
     rows[n_layers, n_pos - 1] += n_outputs
     for (at, position), n in rows.items():
         n_reach, n_full = position + 1, min(at, n_layers - 1)
@@ -114,9 +115,9 @@ def count_products(local: LocalReplacement, selected_A: np.ndarray, n_outputs: i
     middle = middle_of(local, len(selected_A))
     folded = n_pos <= FOLDED_POSITIONS  # without a middle, tokens are carried through the first block
     features, written_LP, entering_LP = local.features, np.ones((n_layers, n_pos)), np.ones((n_layers + 1, n_pos))
-    position_A, layer_A = features.position_A.numpy(), features.layer_A.numpy()
+    position_A, layer_A = features.position_A.cpu().numpy(), features.layer_A.cpu().numpy()
     for below, writes in enumerate(local.writes):
-        written_LP[below] += np.bincount(position_A[writes.row_W.numpy()], minlength=n_pos)
+        written_LP[below] += np.bincount(position_A[writes.row_W.cpu().numpy()], minlength=n_pos)
         entering_LP[below + 1] += np.bincount(position_A[layer_A == below], minlength=n_pos)
     reached_LP, entered_LP = written_LP.cumsum(1), entering_LP.cumsum(1)  # errors and, on entering, tokens are the ones
     count: dict[str, float] = dict.fromkeys(KINDS, 0.0)
@@ -131,7 +132,7 @@ def count_products(local: LocalReplacement, selected_A: np.ndarray, n_outputs: i
         output, value, pattern = pulled(n, min(at, n_layers - 1) - bottom + 1, n_reach)
         met = reached_LP[middle:at, position].sum()
         if not middle:
-            met += n_reach * (n_reach + 1) / 2 if folded else n_reach
+            met += n_reach * n_reach if folded else n_reach
         else:
             n_between = n_reach - np.arange(n_reach)  # positions that source and target have in common
             count["middle"] += n * 2 * d_model * (entering_LP[: middle + 1, :n_reach].sum(0) * n_between).sum()
@@ -159,29 +160,45 @@ def product_shapes(local: LocalReplacement) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def _rate(rows: int, inner: int, columns: int) -> float:
-    left, right, out = torch.randn(rows, inner), torch.randn(inner, columns), torch.empty(rows, columns)
-    operations = 2 * rows * inner * columns
-    repeat, best = max(1, int(5e8 / operations)), 0.0
+def now_s(device: torch.device) -> float:
+    """CPU seconds of this process; where a GPU works, wall seconds when it has finished."""
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def peak_mb_on(device: torch.device) -> float:
+    """Peak memory of this process, or of what it held on the GPU."""
+    on_gpu = device.type == "cuda"
+    return torch.cuda.max_memory_allocated(device) / 1e6 if on_gpu else peak_memory_mb() or 0.0
+
+
+def _rate(rows: int, inner: int, columns: int, device: torch.device) -> float:
+    left, right = torch.randn(rows, inner, device=device), torch.randn(inner, columns, device=device)
+    out, operations = left.new_empty(rows, columns), 2 * rows * inner * columns
+    repeat, best = max(1, int((5e8 if device.type == "cpu" else 5e10) / operations)), 0.0
     for _ in range(6):
-        began = time.process_time()
+        began = now_s(device)
         for _ in range(repeat):
             torch.mm(left, right, out=out)
-        best = max(best, repeat * operations / (time.process_time() - began))
+        best = max(best, repeat * operations / (now_s(device) - began))
     return best
 
 
-def where_time_goes(trace: Callable[[], object]) -> dict[str, float]:
-    """CPU seconds of one trace by what was done: products, moving numbers about, other operators of torch, the rest."""
-    began = time.process_time()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+def where_time_goes(trace: Callable[[], object], device: torch.device) -> dict[str, float]:
+    """Seconds of one trace by what was done: products, moving numbers about, other operators of torch, the rest."""
+    began, on_gpu = now_s(device), device.type == "cuda"
+    with torch.profiler.profile() as profiler:  # of the CPU, and of a GPU where there is one
         trace()
-        took_s = time.process_time() - began
+        took_s = now_s(device) - began
     spent = {"products": 0.0, "moving numbers": 0.0, "other operators": 0.0}
     for event in profiler.key_averages():
+        if on_gpu and not event.key.startswith("aten::"):
+            continue  # kernels, which their operators count
         name = event.key.removeprefix("aten::")
         kind = "products" if name.rstrip("_") in PRODUCTS else "moving numbers" if name in MOVES else "other operators"
-        spent[kind] += event.self_cpu_time_total / 1e6
+        spent[kind] += (event.self_device_time_total if on_gpu else event.self_cpu_time_total) / 1e6
     return spent | {"numpy and Python": max(0.0, took_s - sum(spent.values()))}
 
 
@@ -195,14 +212,14 @@ def main() -> None:
     """Print the line."""
     torch.set_num_threads(1)
     settings = json.loads(sys.argv[3])
-    imported_mb = libraries_mb()
-    began = time.process_time()
-    model = tracer.load(Path(sys.argv[1]), Path(sys.argv[2]), device="cpu")
-    load_s, loaded_mb = time.process_time() - began, peak_memory_mb() or 0.0
+    imported_mb, device = libraries_mb(), torch.device(settings["device"])
+    began = now_s(device)
+    model = tracer.load(Path(sys.argv[1]), Path(sys.argv[2]), device=settings["device"])
+    load_s, loaded_mb = now_s(device) - began, peak_mb_on(device)
     names = ("max_feature_nodes", "batch_size", "max_edges_per_node")
     config = TraceConfig.like("circuit-tracer", **{name: settings[name] for name in names if settings.get(name)})
     needed = estimate(sizes_of(model.adapter, model.transcoders, len(settings["token_ids"]), config))
-    token_P = torch.tensor(settings["token_ids"])
+    token_P = torch.tensor(settings["token_ids"], device=device)
     rows_s, graph_s, parts = [], [], []
     peak_mb, rates = 0.0, {name: 0.0 for name in KINDS}
     count, pulled = dict[str, float](), dict[str, float]()
@@ -215,11 +232,11 @@ def main() -> None:
         return outputs, trace_rows(local, outputs, config, None)[1]
 
     for _ in range(settings["repeat"]):
-        times = [time.process_time()]
+        times = [now_s(device)]
         local = linearise()
-        times.append(time.process_time())
+        times.append(now_s(device))
         outputs, selected_A = rows(local)
-        times.append(time.process_time())
+        times.append(now_s(device))
         rows_s.append(times[2] - times[0])
         parts.append(np.diff(times))
         n_active, shapes = len(local.features), product_shapes(local)
@@ -227,17 +244,17 @@ def main() -> None:
         pulled = pulled or count_pulled(local, selected_A, len(outputs))
         del local, outputs  # the next trace has a local model of its own
         if settings.get("graph", True):
-            began = time.process_time()
+            began = now_s(device)
             tracer.attribute(settings["token_ids"], model, config)
-            graph_s.append(time.process_time() - began)
-        peak_mb = peak_mb or peak_memory_mb() or 0.0  # before products are timed: that takes memory too
+            graph_s.append(now_s(device) - began)
+        peak_mb = peak_mb or peak_mb_on(device)  # before products are timed: that takes memory too
         for name, shape in shapes.items() if settings.get("bound", True) else ():
-            rates[name] = max(rates[name], _rate(*shape))
+            rates[name] = max(rates[name], _rate(*shape, device))
     spent = {}
     if settings.get("profile"):
-        spent["linearise"] = where_time_goes(linearise)
+        spent["linearise"] = where_time_goes(linearise, device)
         local = linearise()
-        spent["rows"] = where_time_goes(lambda: rows(local))
+        spent["rows"] = where_time_goes(lambda: rows(local), device)
     bound = {
         "spent_s": spent,
         "gflop": {name: value / 1e9 for name, value in count.items()},
@@ -256,7 +273,7 @@ def main() -> None:
                 "n_features": len(selected_A),
                 "n_active": n_active,
                 "peak_mb": peak_mb,
-                "libraries_mb": imported_mb,
+                "libraries_mb": imported_mb if device.type == "cpu" else 0.0,
                 "loaded_mb": loaded_mb,
                 "estimated_gflop": needed.flop / 1e9,
                 "estimated_mb": needed.memory_bytes / 1e6,

@@ -2,8 +2,9 @@
 
     python tracer_peer.py MODEL DICTIONARY SETTINGS      SETTINGS: JSON with token_ids, batch_size, max_feature_nodes
 
-Prints one line of JSON: CPU seconds of the attribution, of pruning with scores, and peak memory. The peer loads known
-hub names only; a local model goes in through the classes beneath.
+Prints one line of JSON: seconds of the attribution, of pruning with scores, and peak memory; CPU seconds on the CPU,
+and with settings["device"] "cuda" wall seconds and memory of the GPU. The first trace there is not timed. The peer
+loads known hub names only; a local model goes in through the classes beneath.
 """
 
 # pyright: reportMissingImports=false
@@ -34,25 +35,24 @@ from transformer_lens.pretrained.weight_conversions import convert_gemma_weights
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast  # noqa: E402
 
 
-def load_dictionary(folder: Path):
+def load_dictionary(folder: Path, device: torch.device):
     """The peer's own reading of a local folder."""
     config = yaml.safe_load((folder / "config.yaml").read_text())
-    cpu = torch.device("cpu")
     if "transcoders" in config:
         config["transcoders"] = [str(folder / name) for name in config["transcoders"]]
-        return load_transcoders(config, device=cpu, dtype=torch.float32, lazy_encoder=False, lazy_decoder=False)
+        return load_transcoders(config, device=device, dtype=torch.float32, lazy_encoder=False, lazy_decoder=False)
     return load_clt(
         str(folder),
         feature_input_hook=config["feature_input_hook"],
         feature_output_hook=config["feature_output_hook"],
-        device=cpu,
+        device=device,
         dtype=torch.float32,
         lazy_encoder=False,
         lazy_decoder=False,
     )
 
 
-def load_model(folder: Path, dictionary):
+def load_model(folder: Path, dictionary, device: torch.device):
     """A Gemma 2 folder as TransformerLens's model, weights as they are, with the dictionary attached."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     config = model.config
@@ -84,7 +84,7 @@ def load_model(folder: Path, dictionary):
             "use_normalization_before_and_after": True,
             "original_architecture": "Gemma2ForCausalLM",
             "model_name": "gemma2-random",
-            "device": "cpu",
+            "device": str(device),
             "dtype": torch.float32,
             "init_weights": False,
         }
@@ -103,11 +103,20 @@ def load_model(folder: Path, dictionary):
         refactor_factored_attn_matrices=False,
     )
     peer._configure_replacement_model(dictionary)
-    return peer
+    return peer.to(device)
 
 
-def _peak_mb() -> float:
+def _now_s(device: torch.device) -> float:
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _peak_mb(device: torch.device) -> float:
     """The most memory held so far: of this process alone, unlike ru_maxrss, which begins with that of its parent."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
     (peak_kib,) = re.findall(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())
     return int(peak_kib) * 1024 / 1e6
 
@@ -115,18 +124,21 @@ def _peak_mb() -> float:
 def main() -> None:
     torch.set_num_threads(1)
     model_folder, dictionary_folder, settings = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
-    model = load_model(model_folder, load_dictionary(dictionary_folder))
-    began = time.process_time()
-    graph = attribute(
-        torch.tensor(settings["token_ids"]),
-        model,
-        batch_size=settings["batch_size"],
-        max_feature_nodes=settings["max_feature_nodes"],
-    )
-    traced = time.process_time()
+    device = torch.device(settings["device"])
+    model = load_model(model_folder, load_dictionary(dictionary_folder, device), device)
+
+    def trace(n_features: int | None):
+        tokens = torch.tensor(settings["token_ids"])
+        return attribute(tokens, model, batch_size=settings["batch_size"], max_feature_nodes=n_features)
+
+    if device.type == "cuda":
+        trace(1)
+    began = _now_s(device)
+    graph = trace(settings["max_feature_nodes"])
+    traced = _now_s(device)
     pruned = prune_graph(graph)
     scores = compute_graph_scores(graph)
-    done = time.process_time()
+    done = _now_s(device)
     print(
         json.dumps(
             {
@@ -136,7 +148,7 @@ def main() -> None:
                 "n_active": len(graph.active_features),
                 "n_kept": int(pruned.node_mask.sum()),
                 "scores": list(scores),
-                "peak_mb": _peak_mb(),
+                "peak_mb": _peak_mb(device),
             }
         )
     )

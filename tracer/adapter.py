@@ -179,9 +179,10 @@ class Adapter:
         assert 0 <= logits_from < len(token_P), f"logits from position {logits_from} of {len(token_P)}"
         names = ("position", "pre", "pattern", "attention", "mid", "mlp", "final")
         seen: dict[str, list[Tensor]] = {name: [] for name in names}
+        token_P = token_P.to(self.device)
         with self._listening(seen):
             kept = len(token_P) - logits_from
-            logits_PV = self.model(token_P[None].to(self.device), use_cache=False, logits_to_keep=kept).logits[0]
+            logits_PV = self.model(token_P[None], use_cache=False, logits_to_keep=kept).logits[0]
         stacked = {name: torch.stack(seen.pop(name)) for name in ("pre", "attention", "mid", "mlp")}
         return Forward(
             token_P=token_P,

@@ -8,7 +8,7 @@ rows are pulled to the bottom. Carrying up is pulling down through the mirrored 
 import torch
 from torch import Tensor
 
-from tracer.batches import batch_sizes
+from tracer.batches import batch_sizes, room_of
 from tracer.pullback import PullBack, Scratch, Targets, at_position
 from tracer.replacement import LocalReplacement
 
@@ -25,7 +25,8 @@ class Carried:
         self.n_targets = int((features.layer_A < layer).sum())
         entry = _Entries(local, layer)
         order = torch.argsort(entry.vectors.position_B, stable=True)
-        sizes = batch_sizes(entry.vectors.position_B[order].tolist(), batch_size, self._maps[0].bytes_a_row)
+        position_S, bytes_a_row = entry.vectors.position_B[order].tolist(), self._maps[0].bytes_a_row
+        sizes = batch_sizes(position_S, batch_size, bytes_a_row, room_of(order.device))
         order = torch.cat(
             [rows[torch.argsort(entry.vectors.layer_B[rows], stable=True)] for rows in order.split(sizes)]
         )

@@ -7,28 +7,33 @@ beside it, G' = G. Rows join at the layer they read, so nothing is computed abov
 since a row joins as one vector at one position, its first attention hop is of rank one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from tracer.batches import batch_sizes
+from tracer.batches import batch_sizes, room_of
 from tracer.carried import Carried
 from tracer.frozen import FrozenLayer
 from tracer.ledger import Ledger
 from tracer.pullback import PullBack, Scratch, Targets, at_position
 from tracer.replacement import LocalReplacement
 
-WRITE_BYTES = 2**29  # what sources write is laid out for products once, up to here; beyond, at each use
 FOLDED_POSITIONS = 256  # up to here tokens are carried through the first attention: (P, D, P) must fit
+
+
+MOST_PADDING = 2  # where positions are met together: entries, with those that are zero, for each that is not
 
 
 @dataclass(frozen=True)
 class _Block:
     """Sources that write into one layer at one position: features in neighbouring columns, and one error."""
 
+    start: int
+    """The position."""
     first: int
     last: int
     error: int
@@ -36,6 +41,32 @@ class _Block:
     """Which of the layer's writes the features' are."""
     write_WD: Tensor | None = None
     """What each adds to the residual stream; the error comes last. None: too large to be kept, made at each use."""
+
+    def meet(self, grad_BPD: Tensor, write_WD: Tensor, effect_BS: Tensor) -> None:
+        """Add the effects of all of these."""
+        met_BW = grad_BPD[:, self.start] @ write_WD.T
+        effect_BS[:, self.first : self.last] += met_BW[:, :-1]
+        effect_BS[:, self.error] = met_BW[:, -1]
+
+
+class _Run:
+    """The same at neighbouring positions, met in one product; where a position has fewer sources, with zeros."""
+
+    def __init__(self, blocks: Sequence[_Block], writes: Sequence[Tensor]):
+        self.start, device = blocks[0].start, writes[0].device
+        self.write_PWD = pad_sequence(list(writes), batch_first=True)
+        width, self.ends = self.write_PWD.shape[1], list(accumulate(len(write_WD) for write_WD in writes))
+        columns = [column for block in blocks for column in (*range(block.first, block.last), block.error)]
+        places = [at * width + i for at, write_WD in enumerate(writes) for i in range(len(write_WD))]
+        self.column_V, self.place_V = (torch.tensor(numbers, device=device) for numbers in (columns, places))
+
+    def meet(self, grad_BPD: Tensor, effect_BS: Tensor) -> None:
+        """Add the effects of all of these that stand at positions of the gradients."""
+        grad_BPD = grad_BPD[:, self.start : self.start + len(self.ends)]
+        n_pos, n_met = grad_BPD.shape[1], self.ends[grad_BPD.shape[1] - 1]
+        met_PBW = torch.bmm(grad_BPD.transpose(0, 1), self.write_PWD[:n_pos].transpose(1, 2))
+        met_BV = met_PBW.transpose(0, 1).flatten(1).index_select(1, self.place_V[:n_met])
+        effect_BS.index_add_(1, self.column_V[:n_met], met_BV)
 
 
 class DirectEffects:
@@ -56,7 +87,8 @@ class DirectEffects:
         self.n_sources = self.n_computed + (len(ledger.constants) if ledger else 0)
         self._column = _columns(local)
         n_written = sum(len(writes) for writes in local.writes) + local.n_layers * local.n_pos
-        self._keep_writes = n_written * local.token_PD[0].nbytes <= WRITE_BYTES
+        self._room = room_of(local.token_PD.device)
+        self._keep_writes = n_written * local.token_PD[0].nbytes <= self._room.write_bytes
         self.middle, layers = middle, local.frozen.layers
         self._blocks = {layer: self._sources(layer) for layer in range(middle, local.n_layers)}
         scratch = Scratch()
@@ -95,8 +127,8 @@ class DirectEffects:
             yield rows, self._outer(self._met_below(targets.take(rows)), targets.constant_BC[rows])
         order = torch.argsort(targets.position_B, stable=True)  # rows of one batch share a causal cone
         order = order[~below_B[order]]
-        bytes_a_row = self._maps[self.middle].bytes_a_row
-        for rows in order.split(batch_sizes(targets.position_B[order].tolist(), self.batch_size, bytes_a_row)):
+        bytes_a_row, position_B = self._maps[self.middle].bytes_a_row, targets.position_B[order].tolist()
+        for rows in order.split(batch_sizes(position_B, self.batch_size, bytes_a_row, self._room)):
             by_layer = rows[torch.argsort(targets.layer_B[rows], descending=True, stable=True)]
             yield by_layer, self._outer(self._pull(targets.take(by_layer)), targets.constant_BC[by_layer])
 
@@ -147,16 +179,21 @@ class DirectEffects:
 
     def _meet(self, layer: int, grad_BPD: Tensor, effect_BS: Tensor) -> None:
         """Add the effects of all that is written into this layer on the rows under way."""
-        under_way = len(grad_BPD)
+        under_way, n_pos = grad_BPD.shape[:2]
         if not under_way:
             return
-        for position, (grad_BD, block) in enumerate(zip(grad_BPD.unbind(1), self._blocks[layer], strict=False)):
-            write_WD = self._written(layer, position, block.entry_W) if block.write_WD is None else block.write_WD
-            met_BW = grad_BD @ write_WD.T
-            effect_BS[:under_way, block.first : block.last] += met_BW[:, :-1]
-            effect_BS[:under_way, block.error] = met_BW[:, -1]
+        effect_BS = effect_BS[:under_way]
+        for block in self._blocks[layer]:
+            if block.start >= n_pos:
+                return
+            if isinstance(block, _Run):
+                block.meet(grad_BPD, effect_BS)
+            else:
+                write_WD = block.write_WD
+                write_WD = self._written(layer, block.start, block.entry_W) if write_WD is None else write_WD
+                block.meet(grad_BPD, write_WD, effect_BS)
 
-    def _sources(self, layer: int) -> list[_Block]:
+    def _sources(self, layer: int) -> list[_Block] | list[_Block | _Run]:
         """What writes into one layer, position by position."""
         local, writes = self.local, self.local.writes[layer]
         column_W, order = (writes.row_W if self._column is None else self._column[writes.row_W]).sort()
@@ -168,11 +205,11 @@ class DirectEffects:
         for position, ((start, end), write_WD) in enumerate(zip(pairwise(ends), write_by_position, strict=True)):
             first = firsts[position] if end > start else 0
             error = self.n_features + layer * local.n_pos + position
-            blocks.append(_Block(first, first + end - start, error, order[start:end], write_WD))
+            blocks.append(_Block(position, first, first + end - start, error, order[start:end], write_WD))
         starts = torch.tensor(ends[:-1], device=column_W.device)[position_W]
         along_W = torch.arange(len(column_W), device=column_W.device) - starts
         assert (column_W - along_W == column_W[starts]).all(), "columns are not neighbours"
-        return blocks
+        return blocks if self._room.many_small else _runs(blocks)
 
     def _laid_out(self, layer: int, order: Tensor, position_W: Tensor) -> list[Tensor]:
         """What the features at each position and the error there add to the residual stream at this layer."""
@@ -192,6 +229,29 @@ class DirectEffects:
         return self.local.frozen.layers[layer].write.pull_at(place_W, written_WD)
 
 
+def _runs(blocks: Sequence[_Block]) -> list[_Block | _Run]:
+    """Neighbouring positions together, as long as that does not add too many zeros."""
+    runs: list[_Block | _Run] = []
+    together: list[_Block] = []
+    writes: list[Tensor] = []
+
+    def close() -> None:
+        runs.append(_Run(together, writes) if len(together) > 1 else together[0])
+        together.clear()
+        writes.clear()
+
+    for block in blocks:
+        if block.write_WD is None:
+            return list(blocks)
+        sizes = [len(write_WD) for write_WD in (*writes, block.write_WD)]
+        if together and max(sizes) * len(sizes) > MOST_PADDING * sum(sizes):
+            close()
+        together.append(block)
+        writes.append(block.write_WD)
+    close()
+    return runs
+
+
 def middle_of(local: LocalReplacement, n_targets: int) -> int:
     """The layer at which sources and targets should meet, where so many features are traced; 0: at the bottom.
 
@@ -207,7 +267,8 @@ def middle_of(local: LocalReplacement, n_targets: int) -> int:
     a_hop = (len(layer.output_HDE) + len(layer.value_GED)) * layer.value_GED.shape[1] / 2
     saved = (1.5 * n_targets - n_sources) * n_layers / 4 * a_hop
     takes_bytes = n_sources * (local.n_pos * d_model + n_targets) * local.token_PD.itemsize
-    return middle if saved > n_targets / 2 * n_sources / 6 and takes_bytes <= WRITE_BYTES else 0
+    fits = takes_bytes <= room_of(local.token_PD.device).write_bytes
+    return middle if saved > n_targets / 2 * n_sources / 6 and fits else 0
 
 
 class _Embedding:
@@ -228,9 +289,8 @@ class _Embedding:
         entering_BPD = grad_BPD if layer.skip_DD is None else grad_BPD + self.pull_back.bypass(grad_BPD)
         after_BPD = grad_BPD if layer.parallel else entering_BPD
         effect_BP[:under_way, :n_pos] = torch.einsum("bpd,pd->bp", entering_BPD, self.token_PD[:n_pos])
-        for position, after_BD in enumerate(after_BPD.unbind(1)):
-            known = effect_BP[:under_way, : position + 1]
-            known.addmm_(after_BD, self.moved_QDK[position, :, : position + 1])
+        moved_RK = self.moved_QDK.flatten(0, 1)[: n_pos * after_BPD.shape[2], :n_pos]  # zero where the key is later
+        effect_BP[:under_way, :n_pos].addmm_(after_BPD.flatten(1), moved_RK)
         rows = torch.arange(under_way, under_way + len(joining), device=effect_BP.device)
         if not layer.parallel:
             moved_BDK = self.moved_QDK[joining.position_B]

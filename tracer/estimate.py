@@ -10,8 +10,8 @@ heads of E dimensions, a dictionary of F features a layer, numbers of b bytes:
                                                              values at M = min(N, replacement.ENCODED) positions
                   + b D min(A, L F) (1 + writes)             encoder and decoder rows; a CLT writes to (L + 1) / 2
                   + 100 A (writes)                           what is known of each feature, and of what it writes where
-                  + rows under way + edges                   both have a limit of their own: batches.batch_bytes and
-                                                             effects.WRITE_BYTES, max_edges_per_node
+                  + rows under way + edges                   both have a limit of their own: batches.Room and
+                                                             its write_bytes, max_edges_per_node
 
 Rows of the outputs and biases are few and not counted. Where sources and targets meet in the middle (see
 `effects.middle_of`) there is less to do than this says. Weights that are loaded already are not counted either.
@@ -25,9 +25,8 @@ from functools import cache
 import torch
 
 from tracer.adapter import Adapter
-from tracer.batches import batch_bytes
+from tracer.batches import CPU, Room, room_of
 from tracer.config import TraceConfig
-from tracer.effects import WRITE_BYTES
 from tracer.errors import SettingError
 from tracer.replacement import ENCODED
 from tracer.rows import EDGE_BYTES
@@ -66,6 +65,8 @@ class Sizes:
     """Active features by layer and token."""
     n_read: int = 1
     """Positions whose logits are kept: from the first that is explained."""
+    room: Room = CPU
+    """What the device has for rows under way."""
 
     @property
     def n_active(self) -> int:
@@ -106,10 +107,10 @@ def estimate(sizes: Sizes) -> Estimate:
     numbers += 3 * min(n, ENCODED) * s.n_features
     numbers += s.d_model * min(active, s.n_layers * s.n_features) * (1 + writes)
     row = s.number_bytes * (n * (2 * s.d_model + 3 * s.n_heads * s.d_head + s.n_kv_heads * s.d_head))
-    under_way = min(batch_bytes(row), s.batch_size * row) + min(
-        WRITE_BYTES, s.number_bytes * s.d_model * active * writes
-    )
-    batch = max(1, min(s.batch_size, batch_bytes(row) // row)) * n_sources * s.number_bytes * 3
+    gradients = s.room.bytes_for(row)
+    written = min(s.room.write_bytes, s.number_bytes * s.d_model * active * writes)
+    under_way = min(gradients, s.batch_size * row) + written
+    batch = max(1, min(s.batch_size, gradients // row)) * n_sources * s.number_bytes * 3
     kept = traced * min(n_sources / 2, s.max_edges_per_node)  # half of the sources lie after a row, or above it
     edges = 0 if s.on_disk else kept * EDGE_BYTES * 2  # once more while they are put together
     memory = s.number_bytes * numbers + 100 * active * writes + under_way + batch + edges
@@ -149,6 +150,7 @@ def sizes_of(
         on_disk=config.offload == "disk",
         number_bytes=adapter.dtype.itemsize,
         n_read=n_read,
+        room=room_of(adapter.device),
     )
 
 

@@ -125,7 +125,7 @@ class LocalReplacement:
         for layer, writes in enumerate(self.writes):
             for part_W in torch.arange(len(writes), device=writes.row_W.device).split(CHUNK):
                 position_W = self.features.position_A[writes.row_W[part_W]]
-                written_LPD[layer].index_add_(0, position_W, writes.vectors[part_W])
+                _add_at(written_LPD[layer], position_W, writes.vectors[part_W])
         return written_LPD
 
     def contribution_LPD(self, row: int) -> Tensor:
@@ -190,6 +190,14 @@ class ReplacementModel:
             forward, frozen, features, writes, torch.zeros_like(base_LPD), base_LPD, keep_first_position
         )
         return replace(local, error_LPD=target_LPD - local.written_LPD())
+
+
+def _add_at(sum_PD: Tensor, position_W: Tensor, vector_WD: Tensor) -> None:
+    """Add each vector at its position, in an order that is always the same: sums of other orders have other bits."""
+    if sum_PD.device.type == "cpu":
+        sum_PD.index_add_(0, position_W, vector_WD)
+    else:  # on a GPU it is index_add_ whose order changes, and on a CPU this one's
+        sum_PD.index_put_((position_W,), vector_WD, accumulate=True)
 
 
 def _lean(forward: Forward) -> Forward:

@@ -45,7 +45,7 @@ class FoundEdges:
     def add(self, target_B: np.ndarray, effect_BS: Tensor) -> None:
         """Take the effects of all sources on these targets; zeros are no edges."""
         if self.most is None or effect_BS.shape[1] <= self.most:
-            source, effect, count_B = _not_zero(effect_BS.float().cpu().numpy())
+            source, effect, count_B = _not_zero(effect_BS.float())
             self.sum_N[target_B], self.size_N[target_B] = _sums(effect, count_B), _sums(np.abs(effect), count_B)
         else:
             size_BS = effect_BS.abs()
@@ -56,7 +56,7 @@ class FoundEdges:
             wide_BE = effect_BE.double().cpu().numpy()
             self.left_out_N[target_B] = self.sum_N[target_B] - wide_BE.sum(1)
             self.left_out_size_N[target_B] = np.maximum(self.size_N[target_B] - np.abs(wide_BE).sum(1), 0)
-            place, effect, count_B = _not_zero(effect_BE.float().cpu().numpy())
+            place, effect, count_B = _not_zero(effect_BE.float())
             source = source_BE.cpu().numpy()[np.repeat(np.arange(len(count_B)), count_B), place]
         self._targets.append(target_B)
         self._counts.append(count_B)
@@ -88,11 +88,17 @@ class FoundEdges:
         return self.sum_N, self.size_N
 
 
-def _not_zero(effect_BE: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _not_zero(effect_BE: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Column and value of what is not zero, row after row, and how many there are of each row."""
-    there_BE = effect_BE != 0
-    column_BE = np.broadcast_to(np.arange(effect_BE.shape[1], dtype=np.int32), effect_BE.shape)
-    return column_BE[there_BE], effect_BE[there_BE], np.count_nonzero(there_BE, axis=1)
+    if effect_BE.device.type == "cpu":  # numpy takes half of torch's time for this
+        known_BE = effect_BE.numpy()
+        there_BE = known_BE != 0
+        column_BE = np.broadcast_to(np.arange(known_BE.shape[1], dtype=np.int32), known_BE.shape)
+        return column_BE[there_BE], known_BE[there_BE], np.count_nonzero(there_BE, axis=1)
+    flat_E = effect_BE.flatten()  # on a GPU before it is copied: much of it is zeros
+    place_E = flat_E.nonzero()[:, 0]
+    column_E = (place_E % effect_BE.shape[1]).int()
+    return column_E.cpu().numpy(), flat_E[place_E].cpu().numpy(), effect_BE.count_nonzero(1).cpu().numpy()
 
 
 def _sums(value: np.ndarray, count_B: np.ndarray) -> np.ndarray:

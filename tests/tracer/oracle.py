@@ -17,6 +17,7 @@ def autograd_effects(model: ReplacementModel, token_P: Tensor, keep_first_positi
     Rows are features, then the whole vocabulary; columns are features, errors, tokens. Everything is taken from the
     dictionary's files as dense tensors, and from the Hugging Face model by hooks; no code of ours computes it.
     """
+    token_P = token_P.to(model.adapter.device)
     with _detached(model) as seen:
         raw = seen["model"](token_P[None], use_cache=False)
     del raw
@@ -47,7 +48,7 @@ def _gradients(target: Tensor, leaves: list[Tensor]) -> Tensor:
 def _written(feature: tuple[int, int, int], values, weights, like_PD: Tensor) -> Tensor:
     """(L + 1, P, D) what one feature writes."""
     layer, p, i = feature
-    written = torch.zeros(len(values) + 1, *like_PD.shape)
+    written = like_PD.new_zeros(len(values) + 1, *like_PD.shape)
     decoder = weights[layer]["W_dec"][i].reshape(-1, like_PD.shape[-1])
     written[layer : layer + len(decoder), p] = values[layer][p, i] * decoder
     return written
@@ -55,20 +56,20 @@ def _written(feature: tuple[int, int, int], values, weights, like_PD: Tensor) ->
 
 def _one(layer: int, p: int, value_LPD: list[Tensor]) -> Tensor:
     """(L + 1, P, D) with nothing but the value at one layer and position."""
-    written = torch.zeros(len(value_LPD), *value_LPD[0].shape)
+    written = value_LPD[0].new_zeros(len(value_LPD), *value_LPD[0].shape)
     written[layer, p] = value_LPD[layer][p]
     return written
 
 
 def _dense(model: ReplacementModel, layer: int) -> dict[str, Tensor]:
     """The weights of one layer as they lie in the folder, their bypass to be applied as read @ skip."""
-    folder, cross_layer = model.transcoders.folder, model.transcoders.cross_layer
+    folder, cross_layer, device = model.transcoders.folder, model.transcoders.cross_layer, model.adapter.device
     if cross_layer:
         files = load_file(folder / f"W_enc_{layer}.safetensors") | load_file(folder / f"W_dec_{layer}.safetensors")
-        found = {name.removesuffix(f"_{layer}"): value.float() for name, value in files.items()}
+        found = {name.removesuffix(f"_{layer}"): value.float().to(device) for name, value in files.items()}
     else:
         files = load_file(folder / f"layer_{layer}.safetensors")
-        found = {name.removeprefix("activation_function."): value.float() for name, value in files.items()}
+        found = {name.removeprefix("activation_function."): value.float().to(device) for name, value in files.items()}
     if "W_skip" in found:  # stored by the two formats in opposite orientation
         found["skip"] = found["W_skip"] if cross_layer else found["W_skip"].T
     return found
@@ -98,6 +99,7 @@ def _errors(model, weights, values, seen, keep_first_position) -> list[Tensor]:
 
 def input_gradient(model: ReplacementModel, token_P: Tensor, vector_V: Tensor) -> Tensor:
     """(P, D) gradient of a direction of the last raw logits in the token embeddings; MLPs fixed but for a bypass."""
+    token_P = token_P.to(model.adapter.device)
     with _detached(model) as seen:
         seen["model"](token_P[None], use_cache=False)
     return torch.autograd.grad(vector_V @ model.adapter.unembed_VD @ seen["final"][-1], seen["embed"])[0][0]

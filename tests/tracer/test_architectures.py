@@ -61,7 +61,7 @@ def passing(adapter, module_name, what):
         seen.append((value[0] if isinstance(value, tuple) else value)[0])
 
     handles = [block.get_submodule(module_name).register_forward_hook(hear) for block in adapter.blocks]
-    adapter.model(TOKENS[None], use_cache=False)
+    adapter.model(TOKENS[None].to(adapter.device), use_cache=False)
     for handle in handles:
         handle.remove()
     return torch.stack(seen)
@@ -84,8 +84,8 @@ def test_the_replay_of_features_and_errors_is_the_model(model, local):
 def test_a_changed_input_goes_through_the_frozen_map_as_through_the_frozen_model(model, local, seed):
     """Truth: any change of the token embeddings moves any direction of the logits as autograd's gradient says."""
     random = torch.Generator().manual_seed(seed)
-    change_PD = torch.randn(local.token_PD.shape, generator=random)
-    vector_V = torch.randn(len(model.adapter.unembed_VD), generator=random)
+    change_PD = torch.randn(local.token_PD.shape, generator=random).to(local.token_PD)
+    vector_V = torch.randn(len(model.adapter.unembed_VD), generator=random).to(local.token_PD)
     written_LPD = local.written_LPD()
     before, after = (
         local.frozen.replay(x_PD, written_LPD)[1][-1] for x_PD in (local.token_PD, local.token_PD + change_PD)

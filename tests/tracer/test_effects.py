@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import tracer
 from tests.tracer.oracle import autograd_effects
 from tests.tracer.small import N_LAYERS, PROMPT, Dictionary, write_dictionary, write_model
-from tracer.batches import ENOUGH_ROWS, MAX_WASTE, batch_sizes
+from tracer.batches import CPU, GPU, MAX_WASTE, Room, batch_sizes
 from tracer.effects import DirectEffects, middle_of
 
 CASES = {
@@ -45,7 +45,7 @@ def edges(model, local):
 
 
 def all_rows(effects: DirectEffects, targets) -> torch.Tensor:
-    effect_BS = torch.full((len(targets), effects.n_sources), torch.nan)
+    effect_BS = targets.read_BD.new_full((len(targets), effects.n_sources), torch.nan)
     for rows, batch_BS in effects.rows(targets):
         effect_BS[rows] = batch_BS
     return effect_BS
@@ -53,12 +53,14 @@ def all_rows(effects: DirectEffects, targets) -> torch.Tensor:
 
 def feature_rows(local, batch_size: int = 16, middle: int = 0) -> torch.Tensor:
     effects = DirectEffects(local, batch_size, middle=middle)
-    return all_rows(effects, effects.of_features(torch.arange(len(local.features))))
+    return all_rows(effects, effects.of_features(torch.arange(len(local.features), device=local.token_PD.device)))
 
 
 def output_rows(local, vector_KD, batch_size: int = 16, middle: int = 0) -> torch.Tensor:
     effects = DirectEffects(local, batch_size, middle=middle)
-    return all_rows(effects, effects.of_outputs(vector_KD, torch.full((len(vector_KD),), local.n_pos - 1)))
+    return all_rows(
+        effects, effects.of_outputs(vector_KD, torch.full((len(vector_KD),), local.n_pos - 1, device=vector_KD.device))
+    )
 
 
 def pre_activations(model, local, read_LPD) -> torch.Tensor:
@@ -160,11 +162,22 @@ def close(one: torch.Tensor, other: torch.Tensor) -> bool:
 def test_long_prompts_take_other_ways_to_the_same_rows(model, local, monkeypatch):
     """Nothing folded, nothing kept, as few rows at once as there can be: what happens when memory is short."""
     expected = [feature_rows(local), output_rows(local, model.adapter.unembed_VD)]
-    for limit in ("effects.FOLDED_POSITIONS", "effects.WRITE_BYTES", "batches.LARGE_BATCH_BYTES"):
-        monkeypatch.setattr(f"tracer.{limit}", 0)
+    monkeypatch.setattr("tracer.effects.FOLDED_POSITIONS", 0)
+    monkeypatch.setattr("tracer.effects.room_of", lambda _: Room(0, 0, 0, 0))
     ours = [feature_rows(local), output_rows(local, model.adapter.unembed_VD)]
     for one, other in zip(ours, expected, strict=True):
         assert torch.allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("zeros", [1, 2, 9])
+def test_positions_met_together_give_the_same_rows(model, local, monkeypatch, zeros):
+    """As on a GPU, however many zeros that may add."""
+    alone = [feature_rows(local), output_rows(local, model.adapter.unembed_VD)]
+    monkeypatch.setattr("tracer.effects.room_of", lambda _: GPU)
+    monkeypatch.setattr("tracer.effects.MOST_PADDING", zeros)
+    together = [feature_rows(local), output_rows(local, model.adapter.unembed_VD)]
+    for one, other in zip(alone, together, strict=True):
+        assert close(one, other)
 
 
 @settings(max_examples=30, deadline=None)
@@ -177,7 +190,7 @@ def test_batches_hold_all_rows_and_keep_to_their_limits(position_B, batch_size):
         rows = position_B[start:end]
         whole, useful = len(rows) * (rows[-1] + 1), sum(rows) + len(rows)
         # what ends a batch is noticed at the row that would waste too much, and not before products are large enough
-        assert useful >= (1 - MAX_WASTE) * whole or (len(rows) - 1) * rows[-2] < ENOUGH_ROWS
+        assert useful >= (1 - MAX_WASTE) * whole or (len(rows) - 1) * rows[-2] < CPU.enough_rows
 
 
 def test_nothing_acts_backwards(local):

@@ -58,7 +58,7 @@ def test_every_row_sums_to_the_value_of_its_node(model, tokens, first, target):
     assert (off <= LIMIT * scale_N[features]).all()
     if target == "logit":
         raw_V = uncapped(model, model.adapter.observe(torch.tensor(tokens)).logits_PV[-1].double())
-        value_K = (raw_V - raw_V.mean())[graph.nodes["index"].tolist()[outputs]].numpy()
+        value_K = (raw_V - raw_V.mean())[graph.nodes["index"].tolist()[outputs]].cpu().numpy()
         assert (np.abs(value_K - sum_N[outputs]) <= 3 * LIMIT * scale_N[outputs]).all()  # the soft cap's inverse rounds
     remainder_N = graph.nodes["remainder"].to_numpy()
     assert (np.abs(remainder_N * size_N)[size_N > 0] <= (LIMIT * scale_N)[size_N > 0]).all() and np.isnan(
@@ -96,7 +96,7 @@ def test_changing_a_constant_moves_every_target_by_exactly_the_edge(model, data)
     delta = data.draw(st.floats(-3, 3).filter(lambda x: abs(x) > 0.1), label="delta")
     constant = ledger.constants[at]
     effects = DirectEffects(local, 64, ledger)
-    feature_AS = all_rows(effects, effects.of_features(torch.arange(len(local.features))))
+    feature_AS = all_rows(effects, effects.of_features(torch.arange(len(local.features), device=local.token_PD.device)))
     column = effects.n_sources - len(ledger.constants) + at
     moved_A = values(local, *changed(local, constant, delta)) - values(local, *changed(local, constant, 0.0))
     scale = max(1.0, float(local.features.activation_A.abs().max()))

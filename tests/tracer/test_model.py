@@ -147,10 +147,14 @@ def test_no_hook_stays_behind(llama):
     assert not hooks_of(adapter)
 
 
-def test_no_hook_stays_behind_when_the_model_fails(llama):
+def test_no_hook_stays_behind_when_the_model_fails(llama, monkeypatch):
+    def fail(*_):
+        raise IndexError("in the middle of the model")
+
     adapter = load_model(llama)
+    monkeypatch.setattr(adapter.blocks[-1].get_submodule("mlp"), "forward", fail)
     with pytest.raises(IndexError):
-        adapter.observe(torch.tensor([9_999]))
+        adapter.observe(torch.tensor(PROMPT))
     assert not hooks_of(adapter)
 
 

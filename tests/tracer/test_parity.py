@@ -74,5 +74,10 @@ def test_cumulative_influence_is_the_same(traced):
     edges, nodes = graph.edges, graph.nodes
     weight_N = np.nan_to_num(nodes["probability"].to_numpy(np.float64))
     pruning = prune(edges.source, edges.target, edges.effect, nodes["kind"].to_numpy(), weight_N, keep_errors=False)
-    ranked = pruning.influence_N > 0  # nodes without influence share a rank
-    assert np.allclose(pruning.cumulative_N[ranked], expected["influence"][ranked], atol=1e-5)
+    ranked = np.flatnonzero(pruning.influence_N > 0)  # nodes without influence share a rank
+    ours_R, theirs_R = pruning.cumulative_N[ranked], expected["influence"][ranked]
+    assert np.allclose(np.sort(ours_R), np.sort(theirs_R), atol=1e-5)
+    influence_R = pruning.influence_N[ranked]
+    nearest_R = np.abs(influence_R[:, None] - influence_R + np.diag(np.full(len(ranked), np.inf))).min(1)
+    apart = nearest_R > 1e-4 * influence_R  # of two as good as equal another device may put the other first
+    assert apart.mean() > 0.8 and np.allclose(ours_R[apart], theirs_R[apart], atol=1e-5)

@@ -119,7 +119,7 @@ def value_of(model, graph, target, replayed, directions) -> float:
     if node["kind"] == NodeKind.FEATURE:
         return float(model.transcoders.pre_activations(node["layer"], read_LPD[node["layer"]])[position, node["index"]])
     if directions:
-        return float(final_PD[position] @ torch.as_tensor(directions[node["label"]]).float())
+        return float(final_PD[position] @ torch.as_tensor(directions[node["label"]]).to(final_PD))
     logit_V = model.adapter.unembed_VD @ final_PD[position]
     if graph.metadata.target == "log-odds":
         p_V = model.adapter.observe(torch.tensor(PROMPT)).logits_PV[position].softmax(-1)
@@ -136,7 +136,7 @@ def value_of(model, graph, target, replayed, directions) -> float:
 def test_the_direction_of_log_odds_is_their_gradient(model, local):
     """Against autograd through log p - log(1 - p)."""
     targets = found(model, local, target="log-odds", target_tokens=("Austin",))
-    final_D = torch.zeros(D_MODEL, requires_grad=True)
+    final_D = model.adapter.unembed_VD.new_zeros(D_MODEL, requires_grad=True)
     p = (local.forward.logits_PV[-1] + model.adapter.unembed_VD @ final_D).softmax(-1)[AUSTIN]
     (p.log() - (1 - p).log()).backward()
     assert final_D.grad is not None
@@ -181,7 +181,7 @@ def test_a_difference_takes_its_blanks_where_tokens_have_them(model, tmp_path):
 
 def test_a_direction_is_read_where_the_unembedding_reads(model):
     """By oracle: the direction of one unembedding row is that token's raw logit."""
-    graph = tracer.attribute(TEXT, model, directions={"Austin's row": model.adapter.unembed_VD[AUSTIN].numpy()})
+    graph = tracer.attribute(TEXT, model, directions={"Austin's row": model.adapter.unembed_VD[AUSTIN].cpu().numpy()})
     outputs = outputs_of(graph)
     assert outputs["label"].tolist() == ["Austin's row"] and math.isnan(outputs["probability"].iloc[0])
     raw_V = raw_logits(model, graph.metadata.provenance["token_ids"])[-1]
