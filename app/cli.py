@@ -235,18 +235,19 @@ def ingest(*paths: Path, strict: bool = False, dry_run: bool = False, format: Fo
 
     if not paths:
         raise PatternError("no path was given; expected graph folders or files. Name at least one.")
-    with progress_bar() as progress, nullcontext(None) if dry_run else _store(progress) as store:
-        reports = list(ingest_paths(list(paths), store, default_library(), progress, strict))
     columns = ["status", "graph_id", "slug", "nodes", "edges", "repairs", "reason", "path"]
-    rows = [asdict(report) for report in reports]
-    if format == "json":
-        print_json_lines(rows)
-    else:
-        print_rows(columns, rows, format)
-    refused = sum(report.status == "refused" for report in reports)
+    with progress_bar() as progress, nullcontext(None) if dry_run else _store(progress) as store:
+        found, rows = ingest_paths(list(paths), store, default_library(), progress, strict), []
+        told = (rows.append(row) or row for row in map(asdict, found))
+        try:
+            print_json_lines(told) if format == "json" else list(told)
+        finally:  # what is done is told, whatever comes then
+            if format != "json":
+                print_rows(columns, rows, format)
+    refused = sum(row["status"] == "refused" for row in rows)
     if refused:
-        fail(f"{refused} of {len(reports)} files were refused; the reasons stand in the report.")
-    if not reports:
+        fail(f"{refused} of {len(rows)} files were refused; the reasons stand in the report.")
+    if not rows:
         fail("no graph was found; expected graph folders or files (.json, .json.gz, .pt, .zip). Check the paths.")
 
 

@@ -85,7 +85,9 @@ def launch(
     _check_free(port, host)
     page = f"http://{'127.0.0.1' if host in EVERYWHERE else host}:{port}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what follows below runs then as well
-    process = subprocess.Popen(command(port, host), env=os.environ | ({PASSWORD: password} if password else {}))
+    # who knocks is not believed about where from, unless the user has named a proxy
+    told = {"FORWARDED_ALLOW_IPS": ""} | os.environ
+    process = subprocess.Popen(command(port, host), env=told | ({PASSWORD: password} if password else {}))
     if open_browser:
         threading.Thread(target=_open_when_ready, args=(page, process), daemon=True).start()
     try:

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -52,10 +52,19 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
-def print_json_lines(rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows to stdout as a JSON list with a line for each, which JSON readers and `grep` both can read."""
-    lines = (json.dumps(_finite(row), ensure_ascii=False, default=str) for row in rows)
-    sys.stdout.write("[" + ",\n".join(lines) + "]\n")
+def print_json_lines(rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows to stdout as a JSON list with a line for each, which JSON readers and `grep` both can read.
+
+    Each is written as it comes; where what gives them fails, the list holds those before.
+    """
+    sys.stdout.write("[")
+    try:
+        for at, row in enumerate(rows):
+            line = json.dumps(_finite(row), ensure_ascii=False, default=str)
+            sys.stdout.write((",\n" if at else "") + line)
+            sys.stdout.flush()
+    finally:
+        sys.stdout.write("]\n")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Sessions with a Neo4j server over Bolt, in our terms: plain values out, StoreError and QueryError for failures."""
 
+import logging
 import os
 import random
 import re
@@ -18,6 +19,8 @@ import neo4j.graph
 import neo4j.time
 
 from tracer.errors import LoginError, QueryError, StoreError, StoreUnreachableError
+
+logging.getLogger("neo4j").addHandler(logging.NullHandler())  # what it says to nobody in particular, our errors tell
 
 T = TypeVar("T")
 NUMBERS = frozenset({bool, int, float, type(None)})
@@ -416,9 +419,14 @@ def translated(connection: Connection, shift: int = 0) -> Iterator[None]:
     try:
         yield
     except neo4j.exceptions.AuthError as error:
+        remedy = "Check THROUGHLINE_NEO4J_USER and THROUGHLINE_NEO4J_PASSWORD."
+        if connection.folder:
+            remedy = (
+                f"Its password stands in {connection.folder / 'password'}: put back the file that was made with the "
+                "database, or run `throughline db reset` and `throughline rebuild`."
+            )
         raise LoginError(
-            f"Neo4j at {connection.uri} refused the login of {connection.user!r} ({_short(error)}). "
-            "Check THROUGHLINE_NEO4J_USER and THROUGHLINE_NEO4J_PASSWORD."
+            f"Neo4j at {connection.uri} refused the login of {connection.user!r} ({_short(error)}). {remedy}"
         ) from error
     except (
         neo4j.exceptions.ServiceUnavailable,

@@ -85,7 +85,9 @@ def bring(
             progress(done, len(ids), f"loading {graph_id}")
         beat()
         try:
-            store.add(library.load(graph_id))
+            with library.changing():
+                if graph_id in library:  # else it was removed in the meantime
+                    store.add(library.load(graph_id))
         except StoreUnreachableError:
             raise
         except CircuitError as error:
@@ -117,9 +119,16 @@ def _import(
             try:
                 files.add(graph_rows(library.load(graph_id)))
             except GraphFormatError as error:
-                yield graph_id, error
+                if graph_id in library:
+                    yield graph_id, error
         run_tool(folder, files.finish(), fetch_jars(server.jars), progress, beat)
-        with store.held_empty() as meta, server.exchanged(folder / "data", progress) as connection:
+        with (
+            library.changing(),
+            store.held_empty() as meta,
+            server.exchanged(folder / "data", progress) as connection,
+        ):
+            if gone := sorted({graph["graph_id"] for graph in files.graphs} - set(library.ids())):
+                raise StoreError(f"{len(gone)} graphs were removed in the meantime ({gone[0]}); the import was undone.")
             _complete(GraphStore(connection), files, meta)
     store.reopen(connection)
 

@@ -50,12 +50,14 @@ def suggest_supernodes(
         others = [
             each for each in graphs if each is not graph and each.metadata.source_set == graph.metadata.source_set
         ]
-        stay = [each for each in supernodes_of(graph) if each.method != BY_PROFILE]
         found = suggested_supernodes(graph, least, most, others)
-        names = {each.name for each in stay}
-        made = [Supernode(_free(each.name, names), each.rows, each.method, each.score, by) for each in found]
-        if keep:
-            _keep(with_supernodes(graph, [*stay, *made]), store, library)
+        with library.changing():
+            now = library.load(graph.graph_id)  # grouping takes its time
+            stay = [each for each in supernodes_of(now) if each.method != BY_PROFILE]
+            names = {each.name for each in stay}
+            made = [Supernode(_free(each.name, names), each.rows, each.method, each.score, by) for each in found]
+            if keep:
+                _keep(with_supernodes(now, [*stay, *made]), store, library)
         yield from (row_of(each, graph) for each in made)
 
 
@@ -78,24 +80,27 @@ def edit_supernode(
     Raises:
         PatternError: There is none of this name to rename or take away, the new name is taken, or a node is not there.
     """
-    graph = library.load(graph_id)
-    there = supernodes_of(graph)
-    old = [each for each in there if each.name == name]
-    others = [each for each in there if each.name != name]
-    if not old and not members:
-        names = ", ".join(each.name for each in there[:10]) or "none"
-        raise PatternError(
-            f"graph {graph_id} ({graph.metadata.slug}) has no supernode {name!r}; it has {names}. Name one of these, "
-            "or give the node_ids of a new one."
-        )
-    if rename and any(each.name == rename for each in others):
-        raise PatternError(f"graph {graph_id} has a supernode {rename!r} already; expected a new name. Choose another.")
-    made: list[Supernode] = []
-    if members or rename:
-        ids = graph.nodes["node_id"].tolist()
-        nodes = list(members) or [ids[row] for each in old for row in each.rows]
-        made = supernodes_by_hand(graph, {rename or name: nodes}, by)
-    _keep(with_supernodes(graph, [*others, *made]), store, library)
+    with library.changing():
+        graph = library.load(graph_id)
+        there = supernodes_of(graph)
+        old = [each for each in there if each.name == name]
+        others = [each for each in there if each.name != name]
+        if not old and not members:
+            names = ", ".join(each.name for each in there[:10]) or "none"
+            raise PatternError(
+                f"graph {graph_id} ({graph.metadata.slug}) has no supernode {name!r}; it has {names}. Name one of "
+                "these, or give the node_ids of a new one."
+            )
+        if rename and any(each.name == rename for each in others):
+            raise PatternError(
+                f"graph {graph_id} has a supernode {rename!r} already; expected a new name. Choose another."
+            )
+        made: list[Supernode] = []
+        if members or rename:
+            ids = graph.nodes["node_id"].tolist()
+            nodes = list(members) or [ids[row] for each in old for row in each.rows]
+            made = supernodes_by_hand(graph, {rename or name: nodes}, by)
+        _keep(with_supernodes(graph, [*others, *made]), store, library)
     return row_of(made[0], graph) if made else None
 
 
@@ -117,10 +122,11 @@ def keep_supernodes(
     Raises:
         PatternError: A node is not there, or stands in two of them.
     """
-    graph = library.load(graph_id)
-    made = supernodes_by_hand(graph, members, by)
-    stay = [each for each in supernodes_of(graph) if each.name not in {*members, *gone}]
-    _keep(with_supernodes(graph, [*stay, *made]), store, library)
+    with library.changing():
+        graph = library.load(graph_id)
+        made = supernodes_by_hand(graph, members, by)
+        stay = [each for each in supernodes_of(graph) if each.name not in {*members, *gone}]
+        _keep(with_supernodes(graph, [*stay, *made]), store, library)
     return [row_of(each, graph) for each in made]
 
 

@@ -50,7 +50,7 @@ class Kept:
     """Stored ones, which are those of the pruned graph; None where the database does not have it."""
     edges: int | None
     ingested_at: str
-    """Time, ISO 8601; empty where the database does not have it."""
+    """When the database took it in, or its labels changed, ISO 8601; empty where the database does not have it."""
     where: Where
     """Anything but `both` is the trace of a crash or of another hand; `throughline rebuild` makes it good."""
 
@@ -134,8 +134,9 @@ def remove_graph(graph_id: str, store: GraphStore, library: Library) -> bool:
     The database goes first: where it does not answer, nothing has changed. After a crash in between, the library
     still has the graph, `throughline list` says so, and removing it again finishes it.
     """
-    stored = store.remove(graph_id)
-    return library.remove(graph_id) or stored
+    with library.changing():
+        stored = store.remove(graph_id)
+        return library.remove(graph_id) or stored
 
 
 def verify(store: GraphStore, library: Library, progress: Progress | None = None) -> Iterator[Finding]:
@@ -204,8 +205,8 @@ def rebuild(
     Raises:
         StoreError: Another command is rebuilding, or the database has graphs that the library lacks.
     """
-    ids = library.ids()
-    others = sorted({row["graph_id"] for row in store.graphs()} - set(ids))
+    with library.changing():  # else a graph that comes now could be in one of them only
+        others = sorted({row["graph_id"] for row in store.graphs()} - set(library.ids()))
     if others and not drop:
         raise StoreError(
             f"{len(others)} graphs are in the database only ({', '.join(others[:3])}{', …' if others[3:] else ''}); "
@@ -223,7 +224,8 @@ def rebuild(
     step = _claim(store, owner)
     try:
         if step == "emptying":
-            _empty(store, owner, progress)
+            _empty(store, library, owner, progress)
+        ids = library.ids()  # what comes from now on is stored by whoever brings it
         store.complete_schema()  # now, as nothing is there that a constraint could forbid
         for graph_id, error in bring(ids, store, library, progress, lambda: _claim(store, owner)):
             if not isinstance(error, GraphFormatError):
@@ -240,15 +242,19 @@ def rebuild(
     store.end_rebuild()
 
 
-def _empty(store: GraphStore, owner: str, progress: Progress | None) -> None:
+def _empty(store: GraphStore, library: Library, owner: str, progress: Progress | None) -> None:
     stored = [row["graph_id"] for row in store.graphs()]
     for done, graph_id in enumerate(stored):
         if progress:
             progress(done, len(stored), "emptying the database")
         _claim(store, owner)
-        store.remove(graph_id)
-    _claim(store, owner)
-    store.end_emptying()
+        with library.changing():
+            store.remove(graph_id)
+    with library.changing():
+        for row in store.graphs():  # what came in the meantime
+            store.remove(row["graph_id"])
+        _claim(store, owner)
+        store.end_emptying()
 
 
 def _claim(store: GraphStore, owner: str) -> str:

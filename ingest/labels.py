@@ -11,22 +11,19 @@ import dataclasses
 import io
 import json
 import math
-import os
 import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import quote, unquote
 
-from filelock import FileLock
-
 from ingest.documents import number_in, short, whole_characters
-from ingest.library import GRAPH_ID, Library
+from ingest.library import GRAPH_ID, Library, alone
 from ingest.replacing import replacing
 from ingest.small_files import SmallFiles
 from tracer.errors import GraphFormatError
@@ -190,14 +187,8 @@ class LabelStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Alone among the processes of this machine; other file systems have no locks."""
-        fs, path = self._files.fs, self._files.path
-        local = "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
-        with self._files.writing(LABELS, MAKE_ROOM):
-            if local:
-                os.makedirs(path, exist_ok=True)
-            with FileLock(f"{path}/.lock") if local else nullcontext():
-                yield
+        with self._files.writing(LABELS, MAKE_ROOM), alone(self._files.fs, self._files.path):
+            yield
 
 
 def label_findings(library: Library) -> Iterator[str]:

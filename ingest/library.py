@@ -4,13 +4,14 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import fsspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 
 from ingest.home import home
 from tracer.errors import GraphFormatError, StoreError
@@ -27,6 +28,23 @@ class Library:
     def __init__(self, root: str | os.PathLike[str]):
         self.root = os.fspath(root)
         self._fs, self._path = fsspec.core.url_to_fs(self.root)
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Alone among the commands and pages of this machine that change graphs; other file systems have no locks.
+
+        A graph is changed here and in the database within one such block, so that of two commands with the same graph
+        one comes after the other.
+
+        Raises:
+            StoreError: Nothing can be written there.
+        """
+        with ExitStack() as held:
+            try:
+                held.enter_context(alone(self._fs, self._path))
+            except OSError as error:
+                raise self._refused("graphs", error) from error
+            yield
 
     def add(self, graph: AttributionGraph) -> str:
         """Keep a graph; returns its place. One that is kept already stays as it is.
@@ -148,19 +166,33 @@ class Library:
             graph.save(f"{self.root.rstrip('/')}/{name}")
         except OSError as error:
             self._drop(name)
-            raise StoreError(
-                f"graph {graph.graph_id} ({graph.metadata.slug}) cannot be kept in {self.root}: "
-                f"{error.strerror or error}; expected room and the right to write there. Make room, or name another "
-                "folder with THROUGHLINE_LIBRARY or THROUGHLINE_HOME; all graphs kept before are still there."
-            ) from error
+            raise self._refused(f"graph {graph.graph_id} ({graph.metadata.slug})", error) from error
         except BaseException:
             self._drop(name)
             raise
+
+    def _refused(self, what: str, error: OSError) -> StoreError:
+        return StoreError(
+            f"{what} cannot be kept in {self.root}: {error.strerror or error}; expected room and the right to write "
+            "there. Make room, or name another folder with THROUGHLINE_LIBRARY or THROUGHLINE_HOME; all graphs kept "
+            "before are still there."
+        )
 
     def _drop(self, name: str) -> None:
         path = f"{self._path}/{name}"
         if self._fs.exists(path):
             self._fs.rm(path, recursive=True)
+
+
+@contextmanager
+def alone(fs: fsspec.AbstractFileSystem, folder: str) -> Iterator[None]:
+    """Alone in this folder among the processes of this machine; file systems that are not local have no locks."""
+    if "file" not in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
+        yield
+        return
+    os.makedirs(folder, exist_ok=True)
+    with FileLock(f"{folder}/.lock"):
+        yield
 
 
 def _new(graph: AttributionGraph) -> str:

@@ -121,16 +121,17 @@ def keep_graph(
     """
     labels = LabelStore(library)
     labels.take(graph)
-    graph = labels.shown(graph if replace else _merged(graph, library))
-    if graph.graph_id not in library:
-        library.add(graph)
-        store.add(graph, replace=True)
-        return "ingested"
-    if library.is_current(graph):
-        return store.add(graph)
-    with library.replaced(graph):
-        store.add(graph, replace=True)
-    return "updated"
+    with library.changing():
+        graph = labels.shown(graph if replace else _merged(graph, library))
+        if graph.graph_id not in library:
+            library.add(graph)
+            store.add(graph, replace=True)
+            return "ingested"
+        if library.is_current(graph):
+            return store.add(graph)
+        with library.replaced(graph):
+            store.add(graph, replace=True)
+        return "updated"
 
 
 def relabel(
@@ -153,17 +154,18 @@ def relabel(
     for done, graph_id in enumerate(ids, 1):
         if progress:
             progress(done, len(ids), "showing labels")
-        try:
-            if read_metadata(library.place(graph_id))["source_set"] != source_set:
+        with library.changing():
+            try:
+                if graph_id not in library or read_metadata(library.place(graph_id))["source_set"] != source_set:
+                    continue
+                graph = labels.shown(labels.without(library.load(graph_id), gone))
+            except GraphFormatError as error:
+                damaged(graph_id, error) if damaged else log.warning("labels are not shown in %s: %s", graph_id, error)
                 continue
-            graph = labels.shown(labels.without(library.load(graph_id), gone))
-        except GraphFormatError as error:
-            damaged(graph_id, error) if damaged else log.warning("labels are not shown in %s: %s", graph_id, error)
-            continue
-        if not library.is_current(graph):
-            with library.replaced(graph):
-                store.set_labels(graph) if store.has(graph_id) else store.add(graph)
-            changed.append(graph_id)
+            if not library.is_current(graph):
+                with library.replaced(graph):
+                    store.set_labels(graph) if store.has(graph_id) else store.add(graph)
+                changed.append(graph_id)
     labels.are_shown(unshown)
     return changed
 

@@ -8,6 +8,7 @@ the first to need it starts it, the others find its record (`server.json`) and l
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -231,7 +232,7 @@ class LocalServer:
             record = Record(**json.loads(self._record_file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # none there, or cut off while it was written
             return None
-        if self._is_ours(record.pid):
+        if isinstance(record.pid, int) and record.pid > 0 and self._is_ours(record.pid):
             return record
         self._record_file.unlink(missing_ok=True)
         return None
@@ -351,16 +352,19 @@ class LocalServer:
 
     def _password(self) -> str:
         """The random password; made, with Neo4j's own file of initial passwords, before the first start."""
-        if not self._password_file.exists():
-            if (self.folder / "data" / "databases" / "system").exists():
+        there = self._password_file.exists()
+        password = self._password_file.read_bytes().decode("ascii", "replace").strip() if there else ""
+        has_database = (self.folder / "data" / "databases" / "system").exists()
+        if not re.fullmatch(r"[\w-]+", password, re.ASCII):  # none, or not what was written there
+            if has_database:
                 raise StoreError(
-                    f"{self._password_file} is gone, and the database in {self.folder} cannot be opened without it; "
-                    "expected the file that was made with it. Put it back, or run `throughline db reset` and "
-                    "`throughline rebuild`."
+                    f"{self._password_file} is {'damaged' if there else 'gone'}, and the database in {self.folder} "
+                    "cannot be opened without it; expected the file that was made with it. Put it back, or run "
+                    "`throughline db reset` and `throughline rebuild`."
                 )
-            _write_private(self._password_file, secrets.token_urlsafe(24))
-        password = self._password_file.read_text(encoding="utf-8").strip()
-        if not (self.folder / "data" / "databases" / "system").exists():
+            password = secrets.token_urlsafe(24)
+            _write_private(self._password_file, password)
+        if not has_database:
             initial = self.folder / "data" / "dbms" / "auth.ini"
             _make_folder(initial.parent)
             _write_private(initial, initial_login(password, secrets.token_bytes(32)))

@@ -390,6 +390,11 @@ class GraphStore:
         queries = read_queries("schema")
         digest = hashlib.sha256("".join(query.text for query in queries.values()).encode()).hexdigest()[:16]
         seen = self._client.read(query_named("version", "load").text, {}).records
+        if seen and not isinstance(seen[0]["version"], int):
+            raise StoreError(
+                f"the database at {self.connection.uri} has version {seen[0]['version']!r}; expected a number. Empty "
+                "it (`throughline db reset` for the local one) and make it anew with `throughline rebuild`."
+            )
         if seen and seen[0]["version"] > STORE_VERSION:
             raise StoreError(
                 f"the database at {self.connection.uri} has version {seen[0]['version']}; this program writes version "

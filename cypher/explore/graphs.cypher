@@ -13,7 +13,7 @@
 //          n_edges             integer  direct effects in the store
 //          replacement_score   float    0 to 1, or null where no file told it
 //          completeness_score  float    0 to 1, or null where no file told it
-//          ingested_at         string   time, ISO 8601
+//          ingested_at         string   when the database took it in, or its labels changed, ISO 8601
 // access:  read
 MATCH (graph:Graph {ready: true})
 RETURN graph.graph_id AS graph_id, graph.slug AS slug, graph.prompt AS prompt, graph.model AS model,

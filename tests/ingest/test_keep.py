@@ -1,6 +1,7 @@
 """What is kept can be listed, compared, made anew, archived and brought back, and nothing is lost on the way."""
 
 import json
+import threading
 import time
 import zipfile
 from dataclasses import replace
@@ -244,6 +245,54 @@ def test_a_rebuild_by_two_at_once_is_refused_and_opening_waits_for_one_under_way
         assert opened.is_current()
     assert time.monotonic() - began > 2
     assert list(rebuild(store, library)) == []
+
+
+def test_what_comes_and_goes_while_the_database_is_made_anew_is_where_it_belongs(store, library, graphs):
+    """Graphs are ingested while it is emptied and while it is filled, and one is removed before its turn comes."""
+    first, *_, last = sorted(graph.graph_id for graph in graphs)
+    while_emptied, while_filled = make_graph(31), make_graph(32)
+    seen = set()
+
+    def meanwhile(done: int, total: int, what: str) -> None:
+        if "emptying" in what and "emptying" not in seen:
+            seen.add("emptying")
+            keep_graph(while_emptied, store, library)
+        if what == f"loading {first}":
+            seen.add("filling")
+            keep_graph(while_filled, store, library)
+            remove_graph(last, store, library)
+
+    assert list(rebuild(store, library, meanwhile)) == [] and seen == {"emptying", "filling"}
+    assert list(verify(store, library)) == []
+    there = {graph.graph_id for graph in (*graphs, while_emptied, while_filled)} - {last}
+    assert {(kept.graph_id, kept.where) for kept in kept_graphs(store, library)} == {(each, "both") for each in there}
+
+
+def test_of_two_commands_with_one_graph_one_comes_after_the_other(store, library, monkeypatch):
+    """Removed while it is stored, a graph is nowhere afterwards, and not in the database alone."""
+    graph, add = make_graph(33), GraphStore.add
+    other = threading.Thread(target=remove_graph, args=(graph.graph_id, store, library))
+
+    def slow_add(self, *arguments, **options):
+        other.start()
+        other.join(0.5)
+        assert other.is_alive()
+        return add(self, *arguments, **options)
+
+    monkeypatch.setattr(GraphStore, "add", slow_add)
+    assert keep_graph(graph, store, library) == "ingested"
+    other.join(30)
+    assert not store.has(graph.graph_id) and graph.graph_id not in library
+    assert list(verify(store, library)) == []
+
+
+def test_a_version_of_another_hand_is_told(store):
+    damage(store, "MATCH (m:Meta {name: 'schema'}) SET m.before = m.version, m.version = 'new'")
+    try:
+        with pytest.raises(StoreError, match=r"has version 'new'; expected a number\. .*rebuild"):
+            GraphStore(store.connection)
+    finally:
+        damage(store, "MATCH (m:Meta {name: 'schema'}) SET m.version = m.before REMOVE m.before")
 
 
 def test_a_vanished_database_is_made_anew_from_the_library(tmp_path, monkeypatch, graphs):

@@ -102,8 +102,9 @@ def test_the_password_is_for_its_owner_alone_and_ctrl_c_does_not_reach_the_serve
 
 def test_another_password_is_refused(server):
     connection = server.ensure()
-    with pytest.raises(LoginError, match="refused the login of 'neo4j'"):
-        Client(Connection(connection.uri, "neo4j", "wrong"))
+    for folder, remedy in ((None, "THROUGHLINE_NEO4J_PASSWORD"), (connection.folder, "neo4j/password: put back")):
+        with pytest.raises(LoginError, match=f"refused the login of 'neo4j'.*{remedy}"):
+            Client(Connection(connection.uri, "neo4j", "wrong", folder=folder))
 
 
 def test_a_server_whose_record_was_lost_is_found_again(folder, server):
@@ -179,6 +180,28 @@ def test_a_lost_password_is_explained(tmp_path, monkeypatch):
     (place / "data" / "databases" / "system").mkdir(parents=True)
     with pytest.raises(StoreError, match=r"password is gone.*db reset"):
         LocalServer(place).ensure()
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"two words"])
+def test_a_damaged_password_is_explained_or_made_anew_where_there_is_no_database(tmp_path, monkeypatch, content):
+    monkeypatch.setenv("THROUGHLINE_JARS", str(shared_jars()))
+    place = tmp_path / "neo4j"
+    place.mkdir()
+    (place / "password").write_bytes(content)
+    assert len(LocalServer(place)._password()) > 20
+    assert stat.S_IMODE((place / "password").stat().st_mode) == 0o600
+    (place / "password").write_bytes(content)
+    (place / "data" / "databases" / "system").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"password is damaged.*db reset"):
+        LocalServer(place).ensure()
+
+
+@pytest.mark.parametrize("pid", ['"abc"', "-4", "null", "1.5"])
+def test_a_record_of_another_hand_is_no_server(tmp_path, pid):
+    place = tmp_path / "neo4j"
+    place.mkdir()
+    (place / "server.json").write_text(f'{{"pid": {pid}, "port": 7687, "started": 0}}')
+    assert not LocalServer(place).status().running and not LocalServer(place).stop()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
