@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 from rich.text import Text
 
 from app import INTERRUPTED
-from app.terminal import Format, ProgressCallback, notes, print_json, print_rows, progress_bar
+from app.terminal import Format, ProgressCallback, new_console, notes, print_json, print_rows, progress_bar
 from circuits.config import By
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def compare(
     row = found.as_row(limit)
     if format == "csv":
         return print_rows([*COMPARED["links"], "a", "b", "change", "where"], row["links"], "csv")
-    console = Console(highlight=False)
+    console = new_console()
     rows = [{"of": name, **values} for name, values in row["similarity"].items()]
     print_rows(["of", "jaccard", "weighted", "null", "expected", "p", "n"], rows, "table")
     for name, columns in COMPARED.items():
@@ -210,7 +209,7 @@ def _print_set(
         return
     low, middle, high = summary.quartiles
     failed = "".join(f"; {name} fails in {count}" for name, count in summary.failed.items())
-    Console(highlight=False).print(
+    new_console().print(
         Text(
             f"\nfound in {summary.found} of {summary.n}; flow {summary.mean:.4f} on average, "
             f"spread {summary.spread:.4f}, quartiles {low:.4f} {middle:.4f} {high:.4f}{failed}\n",

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
-from rich.console import Console
 from rich.text import Text
 
 from app.keep_commands import confirmed
-from app.terminal import Format, print_json, print_rows, progress_bar
+from app.terminal import Format, new_console, print_json, print_rows, progress_bar, say
 from circuits.config import SearchConfig
 from tracer.errors import SettingError
 
@@ -109,10 +108,10 @@ def show(circuit: str, *, format: Format = "table") -> None:
     rows = [row | {"loaded": row["graph_id"] in there} for row in kept.prompts]
     if format == "table":
         _print_kept(kept, format)
-        _say(f"by {kept.made_with}, {kept.made_at}; {settings_text(kept)}")
-        _say(kept.note) if kept.note else None
+        say(f"by {kept.made_with}, {kept.made_at}; {settings_text(kept)}")
+        say(kept.note) if kept.note else None
         gone = sorted({str(row["slug"]) for row in rows if not row["loaded"]})
-        _say(f"{len(gone)} of its graphs are gone: {', '.join(gone)}") if gone else None
+        say(f"{len(gone)} of its graphs are gone: {', '.join(gone)}") if gone else None
     print_rows(PROMPT_COLUMNS, rows, format)
 
 
@@ -140,9 +139,9 @@ def rerun(circuit: str, *, replace: bool = False, format: Format = "table") -> N
     rows = changes(before, after)
     if format == "table":
         for each, when in ((before, "before"), (after, "now")):
-            _say(f"{when + ':':8}{figures_text(each)} ({each.made_with})")
-        _say(f"{len(rows)} of {len(after.prompts)} prompts changed." if rows else "No prompt changed.")
-        _say(f"Kept as {after.kept_id}.") if replace else None
+            say(f"{when + ':':8}{figures_text(each)} ({each.made_with})")
+        say(f"{len(rows)} of {len(after.prompts)} prompts changed." if rows else "No prompt changed.")
+        say(f"Kept as {after.kept_id}.") if replace else None
     if rows or format != "table":
         print_rows(CHANGE_COLUMNS, rows, format)
 
@@ -164,10 +163,10 @@ def remove(*circuits: str, yes: bool = False) -> None:
         found = [named_circuit(name, store, library) for name in circuits]
         names = ", ".join(f"{kept.kept_id} {kept.name}" for kept in found)
         if not found or not (yes or confirmed(f"Delete {len(found)} kept circuits ({names})?", "keep remove")):
-            return _say("Nothing was deleted.")
+            return say("Nothing was deleted.")
         for kept in found:
             remove_circuit(kept.kept_id, store, library)
-            _say(f"{kept.kept_id} is deleted.")
+            say(f"{kept.kept_id} is deleted.")
 
 
 @keep.command
@@ -191,7 +190,7 @@ def export(circuit: str, *, out: Path, format: KeptFormat | None = None) -> None
         kept = named_circuit(circuit, store, default_library())
     with replacing(out) as file:
         file.write(write_kept(kept, chosen).encode())
-    _say(f"{out}: {chosen} of kept circuit {kept.kept_id} ({kept.name})")
+    say(f"{out}: {chosen} of kept circuit {kept.kept_id} ({kept.name})")
 
 
 def figures_text(kept: "Kept") -> str:
@@ -210,8 +209,8 @@ def _print_kept(kept: "Kept", format: Format) -> None:
     if format != "table":
         row = kept.as_row()
         return print_rows(["kept_id", "name", "pattern", "figures", "note", "made_at"], [row], format)
-    Console(highlight=False).print(Text(f"{kept.kept_id}  {kept.name}", "bold"), soft_wrap=True)
-    _say(f"{kept.pattern}\n{figures_text(kept)}")
+    new_console().print(Text(f"{kept.kept_id}  {kept.name}", "bold"), soft_wrap=True)
+    say(f"{kept.pattern}\n{figures_text(kept)}")
 
 
 def _format_of(path: Path) -> KeptFormat:
@@ -222,7 +221,3 @@ def _format_of(path: Path) -> KeptFormat:
             "Rename it, or choose with --format."
         )
     return endings[path.suffix.lower()]
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
-from app.terminal import Format, notes, print_rows
+from app.terminal import Format, new_console, notes, print_rows
 from circuits.inhibition import inhibitors, suppressors
 from circuits.matters import NodeRole, bottlenecks, necessary_nodes
 from circuits.pattern import Pattern, Roles, parse_pattern
@@ -40,7 +39,7 @@ def print_circuits(
         notes.print(why_none or "No graph has these waypoints in this order.", markup=False, soft_wrap=True)
     if format != "table":
         return print_rows([*ROW_COLUMNS, *(["matters"] if matters else [])], rows, format)
-    console = Console(highlight=False)
+    console = new_console()
     for row in rows:
         bound = "  (" + ", ".join(row["binding"].values()) + ")" if row["binding"] else ""
         line = Text.assemble((f"{row['flow']:8.4f}  ", "bold"), row["prompt"], bound, (f"  [{row['slug']}]", "dim"))

@@ -16,7 +16,7 @@ from app import INTERRUPTED, across, keep_commands
 from app.circuit_commands import keep
 from app.label_commands import labels
 from app.supernode_commands import supernodes
-from app.terminal import Format, log_on_stderr, notes, print_json_lines, print_rows, progress_bar
+from app.terminal import Format, log_on_stderr, notes, print_json_lines, print_rows, progress_bar, say
 from circuits.config import LIMIT, SearchConfig
 from ingest.export_formats import ExportFormat, format_of
 from tracer.config import PEER_SETTINGS, Dtype, TraceConfig
@@ -130,7 +130,7 @@ def trace(
     folders = [single] if single else graph_folders(prompts, model, transcoders, settings, out or Path("graphs"))
     with progress_bar() as progress, log_on_stderr("tracer") if settings.verbose else nullcontext():
         failed = trace_prompts(
-            prompts, folders, model, transcoders, settings, progress, say=_say, resume=single is None, note=_note
+            prompts, folders, model, transcoders, settings, progress, say=say, resume=single is None, note=_note
         )  # fmt: skip
     if failed:
         raise PromptError(f"{failed} of {len(prompts)} prompts could not be traced; the reasons stand above.")
@@ -217,7 +217,7 @@ def export(
 
         found = marked_as_asked(found, pins, groups, whole or chosen in WHOLE)
     write_graph(found, out, chosen, whole)
-    _say(f"{out}: {chosen} of graph {found.graph_id} ({found.metadata.slug})")
+    say(f"{out}: {chosen} of graph {found.graph_id} ({found.metadata.slug})")
 
 
 @cli.command
@@ -398,7 +398,7 @@ def open_app(*, port: int = 8501, host: str = "127.0.0.1", expose: bool = False,
     """
     from app.serve import launch
 
-    return launch(port=port, host=host, open_browser=browser, expose=expose, say=_say)
+    return launch(port=port, host=host, open_browser=browser, expose=expose, say=say)
 
 
 @db.command
@@ -409,7 +409,7 @@ def start() -> None:
     _note_other_server()
     with progress_bar() as progress:
         connection = LocalServer().ensure(progress)
-    _say(f"Neo4j runs at {connection.uri}, user {connection.user}.")
+    say(f"Neo4j runs at {connection.uri}, user {connection.user}.")
 
 
 @db.command
@@ -423,7 +423,7 @@ def prepare() -> None:
     with progress_bar() as progress:
         kept = prepare(progress=progress)
     size_mb = sum(path.stat().st_size for path in kept) / 1e6
-    _say(f"Java has kept {size_mb:.0f} MB in {kept[0].parent}, for every start of Neo4j from now on.")
+    say(f"Java has kept {size_mb:.0f} MB in {kept[0].parent}, for every start of Neo4j from now on.")
 
 
 @db.command
@@ -431,7 +431,7 @@ def stop() -> None:
     """Stop the local server; the data stay."""
     from ingest.server import LocalServer
 
-    _say("Neo4j has stopped." if LocalServer().stop() else "Neo4j was not running.")
+    say("Neo4j has stopped." if LocalServer().stop() else "Neo4j was not running.")
 
 
 @db.command
@@ -458,9 +458,9 @@ def reset(*, yes: bool = False) -> None:
     from ingest.server import LocalServer
 
     if not yes and not keep_commands.confirmed("Delete all graphs from the local database?", "db reset"):
-        return _say("Nothing was deleted.")
+        return say("Nothing was deleted.")
     LocalServer().reset()
-    _say("The local database is empty. `throughline rebuild` fills it again from the library of graph files.")
+    say("The local database is empty. `throughline rebuild` fills it again from the library of graph files.")
 
 
 def _note_other_server() -> None:
@@ -489,10 +489,6 @@ def _pairs(texts: list[str]) -> dict[str, str]:
             raise PatternError(f"parameter {text!r} has no value; expected name=value, e.g. --param limit=5. Add it.")
         pairs[name.removeprefix("$")] = value
     return pairs
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.text import Text
-
 from app.circuits_report import path_text
 from app.roles import read_roles
-from app.terminal import ProgressCallback, progress_bar
+from app.terminal import ProgressCallback, progress_bar, say
 from app.trace import Prompt
 from circuits.config import SearchConfig
 from circuits.search import Circuit
@@ -152,11 +149,6 @@ def strongest_binding(circuit: Circuit | None) -> tuple[str, float]:
     if circuit is None or circuit.flow < NEEDED_FLOW:
         return NO_CIRCUIT, circuit.flow if circuit else 0.0
     return " -> ".join(circuit.binding[role] for role in ROLES), circuit.flow
-
-
-def say(text: str) -> None:
-    """Print a line, whatever it holds."""
-    Console(highlight=False).print(Text(text), soft_wrap=True)
 
 
 def _as_path(row: dict[str, Any]) -> dict[str, Any]:

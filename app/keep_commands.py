@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from app.terminal import Format, print_json, print_rows, progress_bar
+from app.terminal import Format, print_json, print_rows, progress_bar, say
 from tracer.errors import PatternError, StoreError
 
 
@@ -66,11 +66,11 @@ def remove(*graphs: str, yes: bool = False) -> None:
     with progress_bar() as progress, open_store(progress) as store:
         ids = graph_ids(list(graphs), store, library)
     if not yes and not confirmed(f"Delete {len(ids)} graphs ({', '.join(ids)}) from library and database?", "remove"):
-        return print("Nothing was deleted.")
+        return say("Nothing was deleted.")
     with open_store() as store:
         for graph_id in ids:
             remove_graph(graph_id, store, library)
-            print(f"{graph_id} is deleted.", flush=True)
+            say(f"{graph_id} is deleted.")
 
 
 def verify(*, format: Format = "table") -> None:
@@ -94,7 +94,7 @@ def verify(*, format: Format = "table") -> None:
             "ingesting again."
         )
     if format == "table":
-        print("The database is what the library says.")
+        say("The database is what the library says.")
 
 
 def rebuild(*, drop: bool = False) -> None:
@@ -112,7 +112,7 @@ def rebuild(*, drop: bool = False) -> None:
         damaged = list(rebuild_all(store, library, progress, drop))
         n_graphs = len(store.graphs())
     print_rows(["graph_id", "what"], [asdict(finding) for finding in damaged], "table") if damaged else None
-    print(f"The database has {n_graphs} graphs again.")
+    say(f"The database has {n_graphs} graphs again.")
     if damaged:
         raise StoreError(f"{len(damaged)} graphs of {library.root} cannot be read; restore them from a backup.")
 
@@ -128,7 +128,7 @@ def backup(file: Path) -> None:
 
     with progress_bar() as progress:
         n_graphs = backup_all(default_library(), file, progress)
-    print(f"{file}: {n_graphs} graphs")
+    say(f"{file}: {n_graphs} graphs")
 
 
 def restore(file: Path, *, replace: bool = False, format: Format = "table") -> None:

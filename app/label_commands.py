@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from app.terminal import Format, notes, print_rows, progress_bar
+from app.terminal import Format, notes, print_rows, progress_bar, say
 from tracer.errors import CircuitError, PatternError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _keep(found: dict[str, list["Label"]]) -> None:
     if unshown and library.ids():
         with progress_bar() as progress, open_store(progress) as graphs:
             changed = [graph_id for name in unshown for graph_id in relabel(name, graphs, library, progress)]
-    print(f"{new} new labels of {sum(map(len, found.values()))}; {len(changed)} graphs show them.")
+    say(f"{new} new labels of {sum(map(len, found.values()))}; {len(changed)} graphs show them.")
 
 
 @labels.command(name="export")
@@ -94,7 +94,7 @@ def export_labels(file: Path, *, source_set: str = "") -> None:
     from ingest.library import default_library
 
     n = write_labels(file, label_rows(LabelStore(default_library()), source_set))
-    print(f"{file}: {n} labels")
+    say(f"{file}: {n} labels")
 
 
 @labels.command(name="edit")
@@ -119,7 +119,7 @@ def edit_label(source_set: str, feature: str, label: str, *, by: str = "") -> No
     if library.ids():
         with progress_bar() as progress, open_store(progress) as store:
             changed = relabel(source_set, store, library)
-    print(f"{source_set} {feature}: {label!r}, shown in {len(changed)} graphs.")
+    say(f"{source_set} {feature}: {label!r}, shown in {len(changed)} graphs.")
 
 
 @labels.command(name="note")
@@ -140,7 +140,7 @@ def note_feature(source_set: str, feature: str, note: str, *, by: str = "") -> N
         raise PatternError("the note is empty; expected a text. Write one.")
     kept = Label(layer, index, note.strip(), "note", by or getpass.getuser(), "", now())
     LabelStore(default_library()).add(source_set, [kept])
-    print(f"{source_set} {feature}: noted by {kept.by}.")
+    say(f"{source_set} {feature}: noted by {kept.by}.")
 
 
 def _place(feature: str) -> tuple[int, int]:

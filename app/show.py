@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.text import Text
 
 from app.circuits_report import node_name, path_text
-from app.terminal import Format, print_json, print_rows
+from app.terminal import Format, new_console, print_json, print_rows
 from circuits.paths import Path, strongest_paths
 from tracer.display import explained_features, top_nodes
 from tracer.graph import AttributionGraph
@@ -25,7 +24,7 @@ def print_graph(graph: AttributionGraph, n: int, format: Format) -> None:
         return print_json(top)
     if format == "csv":
         return print_rows(CSV_COLUMNS, _flat_rows(top), "csv")
-    console = Console(highlight=False)
+    console = new_console()
     for line in _head(graph):
         console.print(Text(line), soft_wrap=True)
     targets = top["explained"] or top["outputs"]

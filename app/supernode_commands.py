@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from app.terminal import Format, print_rows, progress_bar
+from app.terminal import Format, print_rows, progress_bar, say
 from ingest.replacing import replacing
 from tracer.errors import PatternError
 
@@ -88,7 +88,7 @@ def edit(graph: str, name: str, *members: str, rename: str = "", by: str = "", f
         [graph_id] = graph_ids([graph], store, library)
         row = edit_supernode(graph_id, name, members, store, library, rename, by or getpass.getuser())
     if row is None:
-        return print(f"Supernode {name!r} of {graph_id} is taken away.")
+        return say(f"Supernode {name!r} of {graph_id} is taken away.")
     print_rows(COLUMNS, [row], format)
 
 
@@ -111,7 +111,7 @@ def export(file: Path, *, graph: str = "") -> None:
             )
             table.writeheader()
             table.writerows(row | {"node_id": node_id} for row in rows for node_id in row["members"])
-    print(f"{file}: {len(rows)} supernodes")
+    say(f"{file}: {len(rows)} supernodes")
 
 
 def _rows(graph: str) -> list[dict]:

@@ -5,14 +5,16 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -22,7 +24,53 @@ ProgressCallback = Callable[[int, int, str], None]  # done, total, what
 PROGRESS_AS_JSON = "THROUGHLINE_PROGRESS_AS_JSON"  # set by a program that shows our progress itself
 SHORT_COLUMNS = {"name", "status", "uri", "running", "pid"}
 
-notes = Console(stderr=True, highlight=False)
+# what a terminal would obey or nobody could see: control characters, and marks that turn the direction of writing
+HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """A text with every character that a terminal would obey in a form that can be seen.
+
+    >>> visible("\x1b[31mred\x07 \x9b \u202e")
+    '␛[31mred␇ \\\\x9b \\\\u202e'
+    """
+    return HIDDEN.sub(_picture, text)
+
+
+def _picture(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return chr(0x2400 + code) if code < 32 else ascii(found[0])[1:-1]
+
+
+class _Visible(RenderHook):
+    """Prints texts as they can be seen: labels are data, and come from files of other people."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Seen(renderable) for renderable in renderables]
+
+
+class _Seen:
+    def __init__(self, inner: ConsoleRenderable):
+        self.inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.inner, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+def new_console(*, stderr: bool = False, width: int | None = None) -> Console:
+    """A console for texts of any kind."""
+    console = Console(stderr=stderr, highlight=False, width=width)
+    console.push_render_hook(_Visible())
+    return console
+
+
+notes = new_console(stderr=True)
+
+
+def say(text: str) -> None:
+    """Write a text to stdout, whatever it holds."""
+    print(visible(text), flush=True)
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], format: Format) -> None:
@@ -36,20 +84,23 @@ def print_rows(columns: Sequence[str], rows: Sequence[dict[str, Any]], format: F
     else:
         # nobody reads folded cells in a file or a pipe
         width = None if sys.stdout.isatty() else 1000
-        Console(highlight=False, width=width).print(_table(columns, rows))
+        new_console(width=width).print(_table(columns, rows))
 
 
 class _Lines:
-    """Takes rows of CSV that end as its standard says, for Python to quote either line end, and ends them as here."""
+    """Takes rows of CSV that end as its standard says, for Python to quote either line end, and ends them as here.
+
+    A file gets what there is, a terminal what can be seen.
+    """
 
     def write(self, row: str) -> None:
-        sys.stdout.write(row.removesuffix("\r\n") + "\n")
+        row = row.removesuffix("\r\n") + "\n"
+        sys.stdout.write(visible(row) if sys.stdout.isatty() else row)
 
 
 def print_json(value: Any) -> None:
     """Write a value to stdout as JSON, with null for what JSON has no number for."""
-    json.dump(_finite(value), sys.stdout, indent=1, ensure_ascii=False, default=str)
-    sys.stdout.write("\n")
+    sys.stdout.write(_json(value, indent=1) + "\n")
 
 
 def print_json_lines(rows: Iterable[dict[str, Any]]) -> None:
@@ -60,8 +111,7 @@ def print_json_lines(rows: Iterable[dict[str, Any]]) -> None:
     sys.stdout.write("[")
     try:
         for at, row in enumerate(rows):
-            line = json.dumps(_finite(row), ensure_ascii=False, default=str)
-            sys.stdout.write((",\n" if at else "") + line)
+            sys.stdout.write((",\n" if at else "") + _json(row))
             sys.stdout.flush()
     finally:
         sys.stdout.write("]\n")
@@ -119,7 +169,7 @@ def shown(value: Any) -> str:
         case float():
             return f"{value:.4g}"
         case str():
-            return value
+            return visible(value).replace("\n", "␊").replace("\t", "␉")
         case _:
             return str(_flat(value))
 
@@ -138,6 +188,12 @@ def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> Table:
     for row in rows:
         table.add_row(*(Text(shown(row.get(name))) for name in columns))  # Text: labels are data, not markup
     return table
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """As JSON, in which what a terminal would obey is escaped."""
+    text = json.dumps(_finite(value), indent=indent, ensure_ascii=False, default=str)
+    return HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _finite(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """A graph in the file formats of other tools: JSON of their front ends, NumPy arrays, GraphML, CSV, Parquet."""
 
 import csv
+import io
 import re
 import zipfile
 from collections.abc import Callable, Iterator
@@ -94,8 +95,9 @@ def write_graphml(graph: AttributionGraph, path: Path) -> None:
         made.nodes[node_id]["part"] = part
     for values in (made.graph, *(values for _, values in made.nodes(data=True))):
         values.update({name: NOT_IN_XML.sub("�", text) for name, text in values.items() if isinstance(text, str)})
+    nx.write_graphml(made, text := io.BytesIO())
     with replacing(path) as out:
-        nx.write_graphml(made, out)
+        out.write(text.getvalue().replace(b"\r", b"&#13;"))  # as itself it would be read as a line feed
 
 
 def write_csv(graph: AttributionGraph, path: Path) -> None:

@@ -1,16 +1,20 @@
 """The command line: bad input is one sentence and exit code 2, an interrupt says what it leaves."""
 
+import csv
+import io
 import json
 import os
 import shutil
 import sys
 
 import pytest
+from rich.text import Text
 
 import app.__main__
 import app.trace
 from app.cli import main
 from app.roles import read_roles
+from app.terminal import new_console, notes, print_json_lines, print_rows, say
 from app.trace import read_prompts
 from tests.ingest.made_graphs import explaining_a_feature, make_graph
 from tests.tracer.small import WORDS, Dictionary, write_dictionary, write_model, write_tokenizer
@@ -61,6 +65,43 @@ def test_bad_input_is_one_sentence_and_exit_code_2(words, said, capsys):
     seen = capsys.readouterr()
     assert said in " ".join(seen.err.split()) and "Traceback" not in seen.err
     assert seen.out == ""
+
+
+HOSTILE = "\x1b]0;pwned\x07\x1b[31mred\x9b2J\x7f\u202ecba\r\n<b>x</b> $(id)"
+
+
+@pytest.mark.parametrize("format", ["table", "json", "csv"])
+def test_what_a_label_says_no_terminal_obeys(format, capsys, monkeypatch):
+    """Its control characters, and those that turn the direction of writing, are seen and not sent."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    rows = [{"label": HOSTILE, "labels": [HOSTILE]}]
+    print_rows(["label", "labels"], rows, format)
+    say(HOSTILE)
+    notes.print(HOSTILE, markup=False)
+    new_console().print(Text(HOSTILE))
+    said = capsys.readouterr()
+    ours = (said.out + said.err).replace("\x1b[1m", "").replace("\x1b[0m", "")  # headings are bold
+    assert not {"\x1b", "\x07", "\x9b", "\x7f", "\u202e"} & set(ours)
+    assert "pwned" in said.out and "<b>x</b> $(id)" in said.out and "pwned" in said.err
+
+
+def test_what_a_file_is_written_with_is_what_there_is(capsys):
+    print_rows(["label"], [{"label": HOSTILE}], "csv")
+    assert list(csv.reader(io.StringIO(capsys.readouterr().out, newline=""))) == [["label"], [HOSTILE]]
+    print_json_lines([{"label": HOSTILE}])
+    assert json.loads(capsys.readouterr().out) == [{"label": HOSTILE}]
+
+
+def test_rows_are_told_as_they_come_and_those_before_a_failure_are_told_too(capsys):
+    def rows():
+        yield {"at": 1}
+        assert capsys.readouterr().out == '[{"at": 1}'
+        yield {"at": 2}
+        raise RuntimeError("the server is gone")
+
+    with pytest.raises(RuntimeError):
+        print_json_lines(rows())
+    assert capsys.readouterr().out == ',\n{"at": 2}]\n'
 
 
 def test_an_interrupt_says_what_it_leaves(monkeypatch, capsys):

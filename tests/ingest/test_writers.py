@@ -208,10 +208,10 @@ def test_npz_holds_the_dense_matrix_with_targets_as_rows(tmp_path):
 
 def test_graphml_is_read_by_networkx_whatever_labels_hold(tmp_path):
     graph = make_graph(2)
-    graph.nodes.loc[0, "label"] = 'a\x00b<&"]]>\ud83d'.encode("utf-8", "ignore").decode() + "𝄞 עברית"
+    graph.nodes.loc[0, "label"] = 'a\x00b<&"]]>\ud83d'.encode("utf-8", "ignore").decode() + "𝄞 \r\nעברית\r"
     write_graph(graph, tmp_path / "g.graphml", "graphml", whole=True)
     read = networkx.read_graphml(tmp_path / "g.graphml")
-    assert read.nodes[graph.nodes["node_id"][0]]["label"] == 'a�b<&"]]>𝄞 עברית'
+    assert read.nodes[graph.nodes["node_id"][0]]["label"] == 'a�b<&"]]>𝄞 \r\nעברית\r'
     ids, edges = graph.nodes["node_id"].to_numpy(), graph.edges
     effects = {(s, t): e for s, t, e in zip(ids[edges.source], ids[edges.target], edges.effect.tolist(), strict=True)}
     assert {(s, t): np.float32(data["effect"]) for s, t, data in read.edges(data=True)} == effects
