@@ -112,6 +112,7 @@ def edit_label(source_set: str, feature: str, label: str, *, by: str = "") -> No
     from ingest.load import relabel
     from ingest.store import open_store
 
+    _check_texts(source_set, label, by)
     library = default_library()
     edit = Label(*_place(feature), label, "edit", by or getpass.getuser(), "", now())
     LabelStore(library).add(source_set, [edit])
@@ -135,6 +136,7 @@ def note_feature(source_set: str, feature: str, note: str, *, by: str = "") -> N
     from ingest.labels import Label, LabelStore, now
     from ingest.library import default_library
 
+    _check_texts(source_set, note, by)
     layer, index = _place(feature)
     if not note.strip():
         raise PatternError("the note is empty; expected a text. Write one.")
@@ -143,9 +145,17 @@ def note_feature(source_set: str, feature: str, note: str, *, by: str = "") -> N
     say(f"{source_set} {feature}: noted by {kept.by}.")
 
 
+def _check_texts(*texts: str) -> None:
+    for text in texts:
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise PatternError(f"{text!r} holds bytes that are no text in UTF-8; expected text. Type it again.")
+
+
 def _place(feature: str) -> tuple[int, int]:
+    from ingest.labels import LARGEST_INDEX
+
     layer, _, index = feature.partition("/")
-    if not (layer.isdecimal() and index.isdecimal()):
+    if not all(each.isascii() and each.isdecimal() and int(each) <= LARGEST_INDEX for each in (layer, index)):
         raise PatternError(f"{feature!r} is no feature; expected layer/index such as 20/15589. Correct it.")
     return int(layer), int(index)
 

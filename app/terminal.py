@@ -25,7 +25,7 @@ PROGRESS_AS_JSON = "THROUGHLINE_PROGRESS_AS_JSON"  # set by a program that shows
 SHORT_COLUMNS = {"name", "status", "uri", "running", "pid"}
 
 # what a terminal would obey or nobody could see: control characters, and marks that turn the direction of writing
-HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def visible(text: str) -> str:

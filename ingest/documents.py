@@ -73,7 +73,7 @@ class Document:
             kind = kinds.get(name, object)
             if isinstance(kind, dict) and isinstance(each, dict):
                 fitting[name] = self.fitting(each, kind)
-            elif isinstance(kind, dict) or not _is_of(kind, each):
+            elif isinstance(kind, dict) or not is_of(kind, each):
                 self.repairs["values_of_wrong_kind"] += 1
             else:
                 fitting[name] = each
@@ -223,12 +223,25 @@ def number_in(text: str) -> float:
     return float(text) if NUMBER.fullmatch(text) else math.nan
 
 
-def _is_of(kind: type, value: Any) -> bool:
+def depth_of(value: Any) -> int:
+    """How deep lists and objects are nested.
+
+    >>> depth_of(1), depth_of([{"a": []}])
+    (0, 3)
+    """
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list | tuple)]:
+        depth += 1
+        level = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
+    return depth
+
+
+def is_of(kind: type, value: Any) -> bool:
     """Whether a JSON value is of this kind: whole numbers are numbers, and true is none."""
     if kind is float:
         return type(value) in (int, float)
     if kind is int:
-        return type(value) in (int, float) and value == int(value)
+        return type(value) is int or (type(value) is float and value.is_integer())
     return isinstance(value, kind)
 
 

@@ -7,7 +7,7 @@ attention has features, are written as CRM writes them.
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +30,8 @@ FEATURE_TYPES = {  # the format has one name for features of per-layer and of cr
     NodeKind.BIAS: "bias",
 }
 OF_ATTENTION = FEATURE_TYPES | {NodeKind.FEATURE: "lorsa", NodeKind.ERROR: "lorsa error"}
+QK_RESULTS = "qk_tracing_results"  # what CRM tells of a feature of attention: the nodes that made it look where
+QK_ONLY = "qk_only_nodes"  # those of them that are no nodes of the graph, by their id
 NO_CHANCE = "?"  # where the probability of an output is not known; viewers look for one in its caption
 
 
@@ -61,8 +63,8 @@ def write_document(graph: AttributionGraph, path: Path, metadata: dict[str, Any]
     ids, edges = np.array(names.ids, object), graph.edges
     links = zip(ids[edges.source], ids[edges.target], edges.effect.tolist(), strict=True)
     head = {"metadata": metadata, "qParams": _marks(graph, names)}
-    if more := graph.metadata.provenance.get("qk_only_nodes"):
-        head["qk_only_nodes"] = more
+    if more := graph.metadata.provenance.get(QK_ONLY):
+        head[QK_ONLY] = more
     with replacing(path) as raw, _packed(raw, path.name) as packed:
         out = io.TextIOWrapper(packed, encoding="utf-8", newline="\n")
         out.write(json.dumps(head, ensure_ascii=False, indent=1, allow_nan=False).removesuffix("\n}") + ',\n "nodes": ')
@@ -168,6 +170,7 @@ def _json_nodes(graph: AttributionGraph, names: NodeNames) -> Iterator[dict[str,
     influence_N[graph.slice_of(NodeKind.LOGIT)] = 0
     share_N = cumulative_shares(influence_N).tolist()
     details, nodes = graph.metadata.provenance.get("node_details", {}), graph.nodes.to_dict("records")
+    id_of = dict(zip(graph.nodes["node_id"], names.ids, strict=True))
     for node, share, file_id, js_id in zip(nodes, share_N, names.ids, names.js_ids, strict=True):
         kind = NodeKind(node["kind"])
         yield {
@@ -185,8 +188,30 @@ def _json_nodes(graph: AttributionGraph, names: NodeNames) -> Iterator[dict[str,
             "influence": None if kind is NodeKind.LOGIT else share,
             "activation": _value(node["activation"]),
             **({"label_note": node["label_note"]} if node["label_note"] else {}),
-            **details.get(node["node_id"], {}),
+            **_details(details.get(node["node_id"], {}), id_of),
         }
+
+
+def _details(details: dict[str, Any], id_of: Mapping[str, str]) -> dict[str, Any]:
+    """What is kept of one node of attention, with the names that nodes have in this file."""
+    return details | {QK_RESULTS: renamed(details[QK_RESULTS], id_of)} if QK_RESULTS in details else details
+
+
+def renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """The same JSON value with other names for the nodes in it that have one here.
+
+    >>> renamed({"top_q_marginal_contributors": [["a", 0.5], ["b", 0.25]]}, {"a": "A"})
+    {'top_q_marginal_contributors': [['A', 0.5], ['b', 0.25]]}
+    """
+    match value:
+        case str():
+            return names.get(value, value)
+        case list():
+            return [renamed(each, names) for each in value]
+        case dict():
+            return {name: renamed(each, names) for name, each in value.items()}
+        case _:
+            return value
 
 
 def _file_id(graph: AttributionGraph, node: dict[str, Any]) -> str:

@@ -31,6 +31,7 @@ from tracer.graph import AttributionGraph
 from tracer.schema import NodeKind
 
 FOLDER, ENDING = "labels", ".jsonl"  # in the library
+LARGEST_INDEX = 2**53 - 1  # of a layer or an entry of it: what every program that reads tables can hold
 LONGEST = 200  # characters of the name of a file, which may have 255 with its endings
 UNSHOWN = ".unshown"  # beside a file of labels: a change of it that graphs may not show yet
 LABELS, MAKE_ROOM = "labels", "Make room; all labels kept before are still there."
@@ -355,7 +356,7 @@ def _moment(text: str) -> str:
 
 def _count(value: Any) -> int:
     number = math.nan if isinstance(value, bool) else number_in(str(value))
-    if not (0 <= number < 2**53 and number == int(number)):
+    if not (0 <= number <= LARGEST_INDEX and number == int(number)):
         raise ValueError(f"{short(value)} is no whole number from 0")
     return int(number)
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ingest.bulk import WORTH_WAITING, Waiting, bring
+from ingest.documents import depth_of
 from ingest.grouping import with_own_supernodes
 from ingest.kept_circuits import bring_circuits
 from ingest.labels import Label, LabelStore
@@ -29,6 +30,7 @@ Progress = Callable[[int, int, str], None]  # done, total, what
 Place = Path | Source
 Store = GraphStore | Waiting
 
+MOST_DEEP = 100  # that what a file says of itself may be nested
 log = logging.getLogger("ingest")
 
 
@@ -215,6 +217,16 @@ def read_graph(place: Place, strict: bool = False) -> AttributionGraph:
     Raises:
         GraphFormatError: Nothing is there, or it cannot be read as a graph.
     """
+    graph = _read(place, strict)
+    if (depth := depth_of(graph.metadata.provenance)) > MOST_DEEP:
+        raise GraphFormatError(
+            f"{text_of(place)}: what it says of itself is nested {depth} deep; expected at most {MOST_DEEP}. Write the "
+            "file again without it."
+        )
+    return graph
+
+
+def _read(place: Place, strict: bool) -> AttributionGraph:
     if isinstance(place, Source):
         return _read_member(place, strict)
     if place.is_dir():

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from ingest.attention_details import FIELDS as DETAIL_FIELDS
+from ingest.attention_details import read_details
 from ingest.documents import Document, number_in, read_document, short, without_nan
 from ingest.links import Links
 from ingest.sources import Source
@@ -111,15 +113,9 @@ class _NodeEntries:
         self.entries.append(entry)
 
 
-DETAILS = {  # of attention features, kept as the file has them, by their kind as in ABOUT
-    "qk_tracing_results": {
-        "pair_wise_contributors": list, "top_q_marginal_contributors": list, "top_k_marginal_contributors": list
-    },
-    "lorsa_pattern": object,
-}  # fmt: skip
 NODE_FIELDS = (
     "node_id", "feature_type", "layer", "ctx_idx", "clerp", "ppClerp", "token_prob", "activation", "influence",
-    "jsNodeId", "label_note", *DETAILS,
+    "jsNodeId", "label_note", *DETAIL_FIELDS,
 )  # fmt: skip
 LAYERS_NOTE = "each layer of the model counts twice: 2l is its attention, 2l + 1 its MLP"
 
@@ -157,7 +153,8 @@ def _graph(file: Document, stem: str, provenance: dict[str, Any]) -> Attribution
     provenance |= {"influence": _influence_note(file), "pruning": _pruning(about)}
     provenance |= {"shares": "of what pruning left" if provenance["pruning"] else "of what the file holds"}
     if _has_attention(file):
-        provenance |= {"layers": LAYERS_NOTE} | _details(file, nodes, ids)
+        ours = {node.file_id: node_id for node, node_id in zip(nodes, ids, strict=True)}
+        provenance |= {"layers": LAYERS_NOTE} | read_details(file, _entries(file), ours)
     _check_promise(file, about)
     prompt = file.text(about.get("prompt"), "`metadata.prompt`")
     if not prompt:
@@ -346,17 +343,6 @@ def _has_attention(file: Document) -> bool:
 def _ours(file: Document) -> dict[str, Any]:
     """What our own export adds."""
     return _object(_object(file.root.get("metadata")).get("throughline"))
-
-
-def _details(file: Document, nodes: list[_Node], ids: list[str]) -> dict[str, Any]:
-    """What CRM tells of attention features and no other program does, by our node ids."""
-    ours = {node.file_id: node_id for node, node_id in zip(nodes, ids, strict=True)}
-    details: dict[str, Any] = {}
-    for entry in _entries(file):
-        if told := file.fitting({name: entry[name] for name in DETAILS if entry.get(name)}, DETAILS):
-            details.setdefault(ours[entry["node_id"]], told)
-    found = {"node_details": details, "qk_only_nodes": _object(file.root.get("qk_only_nodes"))}
-    return {name: without_nan(some) for name, some in found.items() if some}
 
 
 def _halved(node: _Node, entry: dict[str, Any]) -> _Node:

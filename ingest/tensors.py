@@ -10,12 +10,14 @@ import dataclasses
 import math
 import pickletools
 import zipfile
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
 import pandas as pd
 
+from ingest.documents import whole_characters
 from ingest.sources import Source
 from tracer.errors import GraphFormatError
 from tracer.graph import AttributionGraph, GraphMetadata, weights_of
@@ -49,23 +51,27 @@ def read_tensor_graph(source: Source, provenance: dict[str, Any]) -> Attribution
 
     Token texts are not in such files: tokens are named by their number in the vocabulary, `#1234`.
 
+    What would be called while it is unpickled is not: it stands for itself where it is not needed, and is refused
+    where it is.
+
     Raises:
-        GraphFormatError: It is no such file, is damaged, or would call something while it is unpickled.
+        GraphFormatError: It is no such file, or is damaged.
     """
     with source.open() as packed:
-        saved = _saved(source, packed)
+        saved, repairs = _saved(source, packed)
     if not isinstance(saved, dict) or any(name not in saved for name in NEEDED):
         raise _refused(source, f"not the values {', '.join(NEEDED)}")
     try:
-        return _graph(source, saved, provenance)
+        return _graph(source, saved, provenance, repairs)
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError) as error:
         raise _refused(source, f"tensors that do not fit together ({error})") from None
 
 
-def _saved(source: Source, packed: IO[bytes]) -> Any:
+def _saved(source: Source, packed: IO[bytes]) -> tuple[Any, Counter[str]]:
     try:
         with zipfile.ZipFile(packed) as archive:
-            return _Saved(archive).value()
+            reader = _Saved(archive)
+            return reader.value(), reader.repairs
     except RecursionError:
         raise _refused(source, "its pickle is nested too deeply") from None
     except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
@@ -88,7 +94,7 @@ class _Saved:
     """An archive that `torch.save` wrote."""
 
     def __init__(self, archive: zipfile.ZipFile):
-        self._archive = archive
+        self._archive, self.repairs = archive, Counter[str]()
         pickles = [info for info in archive.infolist() if info.filename.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1 or pickles[0].file_size > MOST_PICKLE:
             raise ValueError(f"{len(pickles)} pickles, expected one of at most {MOST_PICKLE} bytes")
@@ -116,7 +122,7 @@ class _Saved:
             case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
                 stack.append(argument)
             case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8" | "SHORT_BINBYTES" | "BINBYTES":
-                stack.append(argument)
+                stack.append(whole_characters(self.repairs, argument))
             case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE" | "EMPTY_SET":
                 stack.append({"EMPTY_DICT": {}, "EMPTY_LIST": [], "EMPTY_TUPLE": (), "EMPTY_SET": []}[name])
             case "TUPLE":
@@ -210,12 +216,14 @@ def _count(value: Any) -> int:
 # --------------------------------------------------------------------------------------------- from values to a graph
 
 
-def _graph(source: Source, saved: dict[str, Any], provenance: dict[str, Any]) -> AttributionGraph:
+def _graph(
+    source: Source, saved: dict[str, Any], provenance: dict[str, Any], repairs: Counter[str]
+) -> AttributionGraph:
     effect_NN = _of(np.ndarray, saved["adjacency_matrix"])
-    active = _of(np.ndarray, saved["active_features"]).astype(np.int64).reshape(-1, 3)  # layer, position, index
-    chosen = np.asarray(saved.get("selected_features", np.arange(len(active)))).astype(np.int64)
+    active = _whole(saved["active_features"]).reshape(-1, 3)  # layer, position, index
+    chosen = _whole(np.asarray(saved.get("selected_features", np.arange(len(active)))))
     activation = np.asarray(saved.get("activation_values", np.full(len(active), np.nan))).astype(np.float32)
-    token_ids = _of(np.ndarray, saved["input_tokens"]).astype(np.int64).ravel()
+    token_ids = _whole(saved["input_tokens"]).ravel()
     outputs = _outputs(saved)
     n, n_pos = len(effect_NN), len(token_ids)
     n_errors = n - len(chosen) - n_pos - len(outputs)
@@ -247,7 +255,7 @@ def _graph(source: Source, saved: dict[str, Any], provenance: dict[str, Any]) ->
         completeness_score=score.completeness,
         provenance=provenance
         | {
-            "repairs": {"tokens_by_number": n_pos},
+            "repairs": {"tokens_by_number": n_pos} | dict(+repairs),
             "pruning": None,
             "shares": "of all nodes" if whole else f"of the {len(chosen)} features of {len(active)} that were chosen",
             "pins": [],
@@ -255,6 +263,14 @@ def _graph(source: Source, saved: dict[str, Any], provenance: dict[str, Any]) ->
         },
     )
     return AttributionGraph.build(table, at, target, effect, about, pruning.kept_E)
+
+
+def _whole(value: Any) -> np.ndarray:
+    """Whole numbers, in whatever format they are saved."""
+    whole = _of(np.ndarray, value).astype(np.int64)
+    if (wrong := whole != value).any():
+        raise ValueError(f"{value[wrong].ravel()[0]} where a whole number belongs")
+    return whole
 
 
 def _outputs(saved: dict[str, Any]) -> list[tuple[int, str, float]]:
@@ -283,6 +299,8 @@ def _nodes(
 ) -> list[dict[str, Any]]:
     if len(activation) != len(features):
         raise ValueError(f"{len(activation)} activations of {len(features)} features")
+    if np.isinf(activation).any():
+        raise ValueError("an infinite activation")
     n_pos = len(token_ids)
     places: list[tuple] = [
         (NodeKind.FEATURE, layer, position, index, "", value, math.nan)

@@ -155,6 +155,17 @@ def interrupted(*_, **__):
     raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("depth", [200, 900])
+@pytest.mark.parametrize("dry", [True, False])
+def test_what_a_file_says_of_itself_may_not_be_nested_too_deep(store, library, folder, depth, dry):
+    deep = json.loads(json.dumps(PUBLISHED))
+    deep["metadata"]["info"] = {"creator_name": "x", "more": json.loads("[" * depth + "]" * depth)}
+    (folder / "deep.json").write_text(json.dumps(deep))
+    reports = {Path(each.path).name: each for each in ingest_paths([folder], None if dry else store, library)}
+    assert len(reports) == 6 and reports["published.json"].status == "ingested"
+    assert reports["deep.json"].status == "refused" and "deep; expected at most 100" in reports["deep.json"].reason
+
+
 def test_a_path_that_is_not_there_is_refused_with_its_name(store, library, tmp_path):
     (report,) = ingest_paths([tmp_path / "nowhere.json"], store, library)
     assert report.status == "refused" and "nowhere.json" in report.reason and "expected" in report.reason

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import networkx
 import pandas as pd
@@ -38,8 +39,15 @@ def test_attention_features_stand_between_the_mlps(read):
 def with_details() -> Json:
     """A file that tells more of attention: what a head looked at, and several biases of one layer."""
     document = crm()
-    document["nodes"][1] |= {"qk_tracing_results": {"top_q_marginal_contributors": [["E_100_2", 0.5]]}}
-    document["qk_only_nodes"] = {"0_cro_9_1": {"node_id": "0_cro_9_1", "layer": 0}}
+    document["nodes"][1] |= {
+        "qk_tracing_results": {"top_q_marginal_contributors": [["E_100_2", 0.5], ["0_bias_attn_bO_1", 0.25]]}
+    }
+    document["qk_only_nodes"] = {
+        "0_cro_9_1": {
+            "node_id": "0_cro_9_1", "feature_type": "cross layer transcoder", "layer": 0, "ctx_idx": 1,
+            "jsNodeId": "0_9-1", "clerp": "", "feature": None,
+        }
+    }  # fmt: skip
     for name in ("lorsa_bQ", "attn_bO", "tc_bD"):
         more = {"node_id": f"0_bias_{name}_1", "clerp": f"L0 Bias ({name})", "ctx_idx": 1}
         document["nodes"].append(document["nodes"][5] | more)
@@ -66,9 +74,49 @@ def test_kinds_and_details_of_attention_survive_every_format_that_can_hold_them(
     )
     for name in ("layers", "node_details", "qk_only_nodes", "pins"):
         assert again.metadata.provenance[name] == graph.metadata.provenance[name], name
-    assert again.metadata.provenance["node_details"]["2_5_2"] == {
-        "qk_tracing_results": {"top_q_marginal_contributors": [["E_100_2", 0.5]]}
+    assert again.metadata.provenance["node_details"]["2_5_2"]["qk_tracing_results"] == {
+        "pair_wise_contributors": [],
+        "top_q_marginal_contributors": [["E_100_2", 0.5], ["B_0_0", 0.25]],
+        "top_k_marginal_contributors": [],
     }
+
+
+def test_what_a_head_looked_at_is_found_among_the_nodes_of_the_file_that_is_written(read, tmp_path):
+    write_graph(read(with_details()), tmp_path / "out.json", "json")
+    written = json.loads((tmp_path / "out.json").read_text())
+    ids = {node["node_id"] for node in written["nodes"]} | set(written["qk_only_nodes"])
+    found = [node["qk_tracing_results"] for node in written["nodes"] if "qk_tracing_results" in node]
+    assert {name for lists in found for rows in lists.values() for row in rows for name in row[:-1]} <= ids
+
+
+ODD_DETAILS = {
+    "no lists": ({"qk_tracing_results": [1, 2]}, 1),
+    "a list that is none": ({"qk_tracing_results": {"pair_wise_contributors": {"a": 1}}}, 1),
+    "rows that are none": ({"qk_tracing_results": {"top_q_marginal_contributors": [["x", 5, None], ["E", "5"], 7]}}, 3),
+    "an attribution that is no number": ({"qk_tracing_results": {"top_k_marginal_contributors": [["E", math.nan]]}}, 1),
+}
+
+
+@pytest.mark.parametrize("name", ODD_DETAILS)
+def test_details_of_another_form_are_left_out_and_counted(read, tmp_path, name):
+    details, n = ODD_DETAILS[name]
+    document = crm()
+    document["nodes"][1] |= details
+    document["qk_only_nodes"] = ["a list"]
+    graph = read(document)
+    assert repairs(graph) == {"values_of_wrong_kind": n + 1}
+    write_graph(graph, tmp_path / "out.json", "json")
+    assert "qk_" not in (tmp_path / "out.json").read_text()
+
+
+def test_a_descriptor_without_what_the_schema_asks_for_is_left_out_and_counted(read):
+    document = with_details()
+    whole = document["qk_only_nodes"]["0_cro_9_1"]
+    document["qk_only_nodes"] |= {"bare": {"node_id": "bare"}, "odd": whole | {"activation": "much"}}
+    graph = read(document)
+    assert repairs(graph) == {"values_of_wrong_kind": 2}
+    assert set(graph.metadata.provenance["qk_only_nodes"]) == {"0_cro_9_1", "odd"}
+    assert "activation" not in graph.metadata.provenance["qk_only_nodes"]["odd"]
 
 
 def test_a_file_says_which_features_are_of_attention(read, tmp_path):

@@ -192,6 +192,10 @@ def test_what_is_no_archive_of_torch_is_refused(read):
         {"adjacency_matrix": torch.full((15, 15), float("nan"))},
         {"adjacency_matrix": torch.ones(15)},
         {"input_string": 3},
+        {"activation_values": torch.tensor([1.0, float("inf"), 1, 1, 1, 1])},
+        {"active_features": torch.tensor([[0.0, 0.0, 5.7]] * 6)},
+        {"input_tokens": torch.tensor([20, 21.5])},
+        {"selected_features": torch.tensor([0, 1.9, 2, 3, 4])},
         {"cfg": None, "scan_name": None},
     ],
     ids=lambda changes: " ".join(changes),
@@ -199,3 +203,8 @@ def test_what_is_no_archive_of_torch_is_refused(read):
 def test_values_that_do_not_fit_are_refused(read, changes):
     with pytest.raises(GraphFormatError, match=r"saved.pt: .*expected"):
         read(saved(**changes))
+
+
+def test_half_characters_are_replaced_and_counted(read):
+    graph = read(saved(input_string="half \ud800"))
+    assert graph.metadata.prompt == "half ?" and graph.metadata.provenance["repairs"]["half_characters"] == 1
