@@ -183,7 +183,9 @@ def _from_json(line: str, where: str) -> Prompt:
     try:
         row = json.loads(line)
         json.dumps(row, ensure_ascii=False).encode()  # raises for half a character, which JSON can spell
-        token_ids, messages = row.get("token_ids") or (), row.get("messages") or ()
+        token_ids, messages = ([] if row.get(name) is None else row[name] for name in ("token_ids", "messages"))
+        if not (isinstance(token_ids, list) and isinstance(messages, list)):
+            raise TypeError
         slug, roles = row.get("slug") or "", row.get("roles") or {}
         text = "" if token_ids or messages else row["text"]
         if sum(map(bool, (row.get("text"), token_ids, messages))) > 1:

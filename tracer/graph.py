@@ -7,6 +7,7 @@ A saved graph is a folder (local, or any fsspec URL) with `nodes.parquet`, `edge
 import dataclasses
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -324,6 +325,8 @@ def read_metadata(url: str) -> dict[str, Any]:
         with fs.open(f"{path}/{METADATA_FILE}") as file:
             about = json.load(file)
     except (FileNotFoundError, NotADirectoryError):
+        if _finished(fs, path):
+            return read_metadata(url)
         raise GraphFormatError(
             f"{url}: no {METADATA_FILE} there; a saved graph is a folder with {NODES_FILE}, {EDGES_FILE} and "
             f"{METADATA_FILE}. Give the folder that `throughline trace --out` wrote."
@@ -493,8 +496,20 @@ def _exchange(fs: Any, path: str) -> None:
     if fs.exists(f"{path}/{METADATA_FILE}{PART}") and fs.exists(f"{path}/{METADATA_FILE}"):
         fs.rm(f"{path}/{METADATA_FILE}")  # without it there is no graph, so none of two halves
     for name in FILES:
-        if fs.exists(f"{path}/{name}{PART}"):
+        with suppress(FileNotFoundError):  # a reader may be finishing it at the same time
             fs.mv(f"{path}/{name}{PART}", f"{path}/{name}")
+
+
+def _finished(fs: Any, path: str) -> bool:
+    """Exchange the files of a graph that was written to its end and whose writer was killed before, or while, they took
+    their places; False where there is none, or not to its end."""
+    try:
+        with fs.open(f"{path}/{METADATA_FILE}{PART}") as file:  # written last
+            json.load(file)
+        _exchange(fs, path)
+        return fs.exists(f"{path}/{METADATA_FILE}")
+    except (OSError, ValueError):
+        return False
 
 
 def _write_table(fs: Any, path: str, table: pa.Table) -> None:

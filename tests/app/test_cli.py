@@ -29,6 +29,9 @@ NO_PROMPTS = (
     '{"messages": [{"role": "user", "content": 1}]}',
     '{"messages": [{"content": "a"}]}',
     '{"messages": 1}',
+    '{"messages": 0, "text": "a"}',
+    '{"token_ids": 0, "text": "a"}',
+    '{"token_ids": {}, "text": "a"}',
     '{"messages": [{"role": "user", "content": "a"}], "text": "b"}',
     '{"messages": [{"role": "user", "content": "a"}], "token_ids": [1]}',
 )

@@ -253,16 +253,36 @@ def test_ctrl_c_between_the_files_that_are_exchanged_comes_after_them(tmp_path, 
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_graph_cut_off_while_it_is_exchanged_is_none(tmp_path, monkeypatch):
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_graph_whose_writer_is_killed_while_its_files_are_exchanged_is_finished_by_its_reader(
+    tmp_path, monkeypatch, at, before
+):
     import fsspec.implementations.local as local
 
-    def killed(*_):
-        raise KeyboardInterrupt
+    real_move, moves = local.LocalFileSystem.mv, []
 
-    small_graph().save(str(tmp_path))
-    monkeypatch.setattr(local.LocalFileSystem, "mv", killed)
-    with pytest.raises(KeyboardInterrupt):
+    def killed(self, *places, **options):
+        moves.append(places)
+        if len(moves) >= at:  # nothing that follows is done
+            raise SystemExit
+        real_move(self, *places, **options)
+
+    if before:
+        small_graph().save(str(tmp_path))
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(local.LocalFileSystem, "mv", killed)
         small_graph(prompt="another").save(str(tmp_path))
+    assert not (tmp_path / "metadata.json").exists()  # none of two halves is seen
+    assert AttributionGraph.load(str(tmp_path)).graph_id == small_graph(prompt="another").graph_id
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_graph_that_was_not_written_to_its_end_is_none(tmp_path):
+    small_graph().save(str(tmp_path))
+    text = (tmp_path / "metadata.json").read_text()
+    (tmp_path / "metadata.json").unlink()
+    (tmp_path / "metadata.json.part").write_text(text[:100])
     with pytest.raises(GraphFormatError, match=r"no metadata\.json there"):
         AttributionGraph.load(str(tmp_path))
 
