@@ -46,7 +46,6 @@ class Shape:
 
 SMALL = Shape("gemma2-random", 12, 512, 64, 2048, {"plt": 8192, "clt": 2048})
 LARGE = Shape("gemma2-2b-random", 26, 2304, 256, 9216, {"plt": 16384})  # gemma-2-2b but for its vocabulary
-SHAPES = {shape.name: shape for shape in (SMALL, LARGE)}
 
 
 def prompt(n_tokens: int) -> list[int]:
