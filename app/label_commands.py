@@ -146,8 +146,10 @@ def note_feature(source_set: str, feature: str, note: str, *, by: str = "") -> N
 
 
 def _check_texts(*texts: str) -> None:
+    from ingest.documents import HALF_CHARACTER
+
     for text in texts:
-        if any("\ud800" <= character <= "\udfff" for character in text):
+        if HALF_CHARACTER.search(text):
             raise PatternError(f"{text!r} holds bytes that are no text in UTF-8; expected text. Type it again.")
 
 

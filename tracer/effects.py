@@ -23,8 +23,6 @@ from tracer.pullback import PullBack, Scratch, Targets, at_position
 from tracer.replacement import LocalReplacement
 
 FOLDED_POSITIONS = 256  # up to here tokens are carried through the first attention: (P, D, P) must fit
-
-
 MOST_PADDING = 2  # where positions are met together: entries, with those that are zero, for each that is not
 
 
@@ -231,25 +229,19 @@ class DirectEffects:
 
 def _runs(blocks: Sequence[_Block]) -> list[_Block | _Run]:
     """Neighbouring positions together, as long as that does not add too many zeros."""
-    runs: list[_Block | _Run] = []
-    together: list[_Block] = []
-    writes: list[Tensor] = []
-
-    def close() -> None:
-        runs.append(_Run(together, writes) if len(together) > 1 else together[0])
-        together.clear()
-        writes.clear()
-
-    for block in blocks:
-        if block.write_WD is None:
-            return list(blocks)
-        sizes = [len(write_WD) for write_WD in (*writes, block.write_WD)]
-        if together and max(sizes) * len(sizes) > MOST_PADDING * sum(sizes):
-            close()
-        together.append(block)
-        writes.append(block.write_WD)
-    close()
-    return runs
+    writes = [block.write_WD for block in blocks if block.write_WD is not None]
+    if len(writes) < len(blocks):  # too large to be kept
+        return list(blocks)
+    starts, widest, total = [0], 0, 0
+    for at, write_WD in enumerate(writes):
+        widest, total = max(widest, len(write_WD)), total + len(write_WD)
+        if widest * (at + 1 - starts[-1]) > MOST_PADDING * total:
+            starts.append(at)
+            widest = total = len(write_WD)
+    return [
+        _Run(blocks[start:end], writes[start:end]) if end - start > 1 else blocks[start]
+        for start, end in pairwise([*starts, len(blocks)])
+    ]
 
 
 def middle_of(local: LocalReplacement, n_targets: int) -> int:
