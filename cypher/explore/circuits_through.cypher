@@ -60,7 +60,7 @@ UNWIND reduce(
     CALL (groups, place) {
       UNWIND groups[place] AS source
       MATCH (source)-[edge:AFFECTS]->(node) WHERE edge.share >= $min_share
-      RETURN collect(edge) AS firsts, collect(DISTINCT node) AS reached
+      RETURN collect([node, edge, source]) AS firsts, collect(DISTINCT node) AS reached
     }
     CALL (paths) {
       UNWIND paths AS path
@@ -69,21 +69,30 @@ UNWIND reduce(
       WITH source, max([strength * edge.share, [edge] + edges]) AS best
       RETURN collect([source, best[0], best[1]]) AS near
     }
-    CALL (paths, near, firsts, reached) {
-      UNWIND [way IN paths + near WHERE way[0] IN reached] AS way
-      RETURN way[0] AS node, [way[1], way[2]] AS best, null AS first
-      UNION ALL
-      UNWIND near AS way
-      WITH way[0] AS source, way[1] AS strength, way[2] AS edges, reached
-      MATCH (source)<-[edge:AFFECTS]-(node) WHERE edge.share >= $min_share AND node IN reached
-      RETURN node, [strength * edge.share, [edge] + edges] AS best, null AS first
-      UNION ALL
-      UNWIND firsts AS first
-      RETURN endNode(first) AS node, null AS best, first
+    CALL (paths, near, reached) {
+      CALL (paths, near, reached) {
+        UNWIND [way IN paths + near WHERE way[0] IN reached] AS way
+        RETURN way[0] AS node, [way[1], way[2]] AS way
+        UNION ALL
+        UNWIND near AS way
+        WITH way[0] AS source, way[1] AS strength, way[2] AS edges, reached
+        MATCH (source)<-[edge:AFFECTS]-(node) WHERE edge.share >= $min_share AND node IN reached
+        RETURN node, [strength * edge.share, [edge] + edges] AS way
+      }
+      WITH node, max(way) AS best
+      RETURN collect([node, best]) AS ways, collect(node) AS met
     }
-    WITH node, max(best) AS best, collect(first) AS edges WHERE best IS NOT NULL
-    UNWIND edges AS edge
-    WITH startNode(edge) AS node, max([best[0] * edge.share, [edge] + best[1]]) AS best
+    CALL (firsts, ways, met) {
+      UNWIND ways AS way
+      RETURN way[0] AS node, way[1] AS way, null AS first
+      UNION ALL
+      UNWIND [first IN firsts WHERE first[0] IN met] AS first
+      RETURN first[0] AS node, null AS way, first
+    }
+    WITH node, max(way) AS way, collect(first) AS firsts
+    UNWIND firsts AS first
+    WITH first[1] AS edge, first[2] AS node, way
+    WITH node, max([way[0] * edge.share, [edge] + way[1]]) AS best
     RETURN [node, best[0], best[1]]
   }) AS path
 WITH graph_id, max([path[1], path[2]]) AS path
