@@ -2,6 +2,7 @@
 
 import io
 import sys
+from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,9 +19,9 @@ from app.label_commands import labels
 from app.supernode_commands import supernodes
 from app.terminal import Format, log_on_stderr, notes, print_json_lines, print_rows, progress_bar, say
 from circuits.config import LIMIT, SearchConfig
-from ingest.export_formats import ExportFormat, format_of
+from ingest.export_formats import HOLD_MARKS, ExportFormat, format_of
 from tracer.config import PEER_SETTINGS, Dtype, TraceConfig
-from tracer.errors import CircuitError, PatternError, PromptError, SettingError, UnsupportedModelError
+from tracer.errors import CircuitError, PatternError, PromptError, SettingError, UnsupportedModelError, no_text
 
 BAD_INPUT = 2  # exit code wherever one sentence says what was wrong
 
@@ -53,6 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
         fail(f"{str(error).strip()} See `throughline --help`.")
     except CircuitError as error:
         fail(str(error))
+    except UnicodeEncodeError as error:
+        fail(no_text(error))
     except BrokenPipeError:
         sys.exit(0)  # the reader of a pipe has seen enough
     except OSError as error:
@@ -114,7 +117,8 @@ def trace(
         model: Folder of a Hugging Face model, or its name on the hub.
         transcoders: Folder of the model's transcoders, or their name on the hub.
         token_ids: A prompt as token ids, taken as they are, such as 2,17,5; may be repeated.
-        file: A text file with one prompt a line, or .jsonl with {"text", "token_ids" or "messages", "slug"?, "roles"?}.
+        file: A text file with one prompt a line, or .jsonl with {"text", "token_ids" or "messages", "slug"?, "roles"?};
+            what else a line names is left alone.
         out: For a single prompt given here, the folder that becomes its graph, replacing one that is there. For
             several, and always with --file, a folder that receives a folder per graph (default: graphs); what was
             traced there before with the same settings, model and dictionary is kept.
@@ -218,6 +222,9 @@ def export(
         found = marked_as_asked(found, pins, groups, whole or chosen in WHOLE)
     write_graph(found, out, chosen, whole)
     say(f"{out}: {chosen} of graph {found.graph_id} ({found.metadata.slug})")
+    marks = [name for name in ("pins", "supernodes") if found.metadata.provenance.get(name)]
+    if marks and chosen not in HOLD_MARKS:
+        notes.print(f"{chosen} has no place for {' and '.join(marks)}; {', '.join(HOLD_MARKS)} do.")
 
 
 @cli.command
@@ -237,10 +244,18 @@ def ingest(*paths: Path, strict: bool = False, dry_run: bool = False, format: Fo
         raise PatternError("no path was given; expected graph folders or files. Name at least one.")
     columns = ["status", "graph_id", "slug", "nodes", "edges", "repairs", "reason", "path"]
     with progress_bar() as progress, nullcontext(None) if dry_run else _store(progress) as store:
-        found, rows = ingest_paths(list(paths), store, default_library(), progress, strict), []
-        told = (rows.append(row) or row for row in map(asdict, found))
+        rows: list[dict[str, Any]] = []
+
+        def told() -> Iterator[dict[str, Any]]:
+            for result in ingest_paths(list(paths), store, default_library(), progress, strict):
+                rows.append(asdict(result))
+                yield rows[-1]
+
         try:
-            print_json_lines(told) if format == "json" else list(told)
+            if format == "json":
+                print_json_lines(told())
+            else:
+                list(told())
         finally:  # what is done is told, whatever comes then
             if format != "json":
                 print_rows(columns, rows, format)
@@ -414,9 +429,9 @@ def start() -> None:
 
 @db.command
 def prepare() -> None:
-    """Let Java keep what it compiles, once: from then on the server starts in half the time and works sooner.
+    """Let Java keep what it loads, once: from then on the server starts in half the time or little more.
 
-    Takes two minutes and 250 MB beside Neo4j's jars; to be done again after an update of Java or Neo4j.
+    Takes two minutes and 230 MB beside Neo4j's jars; to be done again after an update of Java or Neo4j.
     """
     from ingest.prepare import prepare
 

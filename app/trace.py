@@ -46,7 +46,8 @@ def read_prompts(texts: Sequence[str], file: Path | None, token_ids: Sequence[st
     """The prompts given as texts, as token ids such as `2,17,5`, and in a file.
 
     Args:
-        file: A prompt a line, or .jsonl with {"text", "token_ids" or "messages", "slug"?, "roles"?}.
+        file: A prompt a line, or .jsonl with {"text", "token_ids" or "messages", "slug"?, "roles"?}; what else
+            a line names is left alone.
 
     Raises:
         PromptError: There is none, or the file cannot be read.

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from app.kept import KeptGraphs, KeptLibrary
 from bench.measure import print_table
-from bench.store import LARGE, N_GRAPHS, named_graph
+from bench.store import LARGE, named_graph
 from bench.walks import GRAPHS, MODEL, read_all
 from circuits.aligned import link_tables
 from circuits.compare import compare
@@ -25,6 +25,7 @@ from tracer.schema import NodeKind
 
 PATTERN = "Dallas -> *Texas* -> Austin"
 ALL_LIKE = "* -> 20/15589|16/25|20/44686 -> *"  # through features alone
+N_GRAPHS = 100
 MEAN = (600, 6_000)  # nodes and edges
 COLD_S, WARM_S, MINED_S, COMPARED_S = 1.0, 0.2, 10.0, 0.1
 KEPT_EDGES = 30_000_000

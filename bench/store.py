@@ -1,4 +1,4 @@
-"""The store: `GraphStore.add` beside bare writing of the same rows, published graphs, queries over a hundred graphs."""
+"""The store: `GraphStore.add` beside bare writing of the same rows, published graphs, first loads."""
 
 import os
 import sys
@@ -25,8 +25,6 @@ from tracer.graph import AttributionGraph
 from tracer.provenance import peak_memory_mb
 
 LARGE = (855, 34_801)  # nodes and edges of a published graph of gemma-2-2b
-SMALL = (300, 2_000)
-N_GRAPHS = 100
 N_LARGE = 8  # added one after the other: the first finds a cold server
 N_IMPORTED = (60, 180)  # a start of Neo4j's import tool takes as long for few as for many
 TYPES = ("AFFECTS", "FLOWS_TO", "IN", "INSTANCE_OF")
@@ -171,21 +169,6 @@ def main() -> None:
             print_table(REAL_HEADER, [ingest_real()])
             print()
         print_table(IMPORT_HEADER, [import_many(n_graphs) for n_graphs in N_IMPORTED])
-        print()
-        for seed in range(10, 10 + N_GRAPHS):
-            store.add(named_graph(SMALL, seed))
-        ids = [row["graph_id"] for row in store.graphs()][:20]
-        questions = [
-            ("circuits_through", 100, {"terms": ["Dallas", "Texas", "Austin"], "min_share": 0.05}),
-            ("labels_search", 100, {"text": "Texas"}),
-            ("shared_features", 500, {"graph_ids": ids}),
-            ("reused_edges", 500, {}),
-        ]
-        rows = []
-        for name, target_ms, params in questions:
-            seconds, answer = best_seconds(lambda name=name, params=params: store.run(name, **params))
-            rows.append([name, f"{1e3 * seconds:.0f} ms", f"{target_ms} ms", f"{len(answer.records):,}"])
-        print_table([f"query over {N_GRAPHS + len(large)} graphs", "time", "target", "rows"], rows)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import neo4j.exceptions
 import neo4j.graph
 import neo4j.time
 
-from tracer.errors import LoginError, QueryError, StoreError, StoreUnreachableError
+from tracer.errors import LoginError, QueryError, StoreError, StoreUnreachableError, no_text
 
 logging.getLogger("neo4j").addHandler(logging.NullHandler())  # what it says to nobody in particular, our errors tell
 
@@ -418,6 +418,8 @@ def translated(connection: Connection, shift: int = 0) -> Iterator[None]:
     """
     try:
         yield
+    except UnicodeEncodeError as error:
+        raise QueryError(no_text(error)) from error
     except neo4j.exceptions.AuthError as error:
         remedy = "Check THROUGHLINE_NEO4J_USER and THROUGHLINE_NEO4J_PASSWORD."
         if connection.folder:

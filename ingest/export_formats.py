@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from tracer.errors import SettingError
 
 ExportFormat = Literal["json", "anthropic", "npz", "graphml", "csv", "parquet"]
+HOLD_MARKS: tuple[ExportFormat, ...] = ("json", "anthropic", "parquet")  # pins and supernodes; the others have no place
 ENDINGS: dict[str, ExportFormat] = {".json": "json", ".json.gz": "json", ".npz": "npz", ".graphml": "graphml"}
 
 

@@ -61,7 +61,14 @@ internal.server.bolt.connection_shutdown_wait_time=500ms
 db.tx_log.rotation.size=32m
 db.tx_log.rotation.retention_policy=2 files
 """
-SERVER_OPTIONS = ("-Xms128m",)
+SERVER_OPTIONS = (
+    "-Xms128m",
+    # code compiled by profiles that were kept saves 2 s of the first graph after a start, and is a fifth slower than
+    # what Java makes of its own within ten questions
+    "-XX:+IgnoreUnrecognizedVMOptions",
+    "-XX:+UnlockDiagnosticVMOptions",
+    "-XX:-AOTReplayTraining",
+)
 
 
 @dataclass(frozen=True)

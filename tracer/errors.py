@@ -74,3 +74,9 @@ def naming(place: object) -> Iterator[None]:
     except OSError as error:
         error.filename = error.filename or str(place)
         raise
+
+
+def no_text(error: UnicodeEncodeError) -> str:
+    """What to say of characters that no encoding has, as bytes on a command line that are no UTF-8 become."""
+    seen = error.object[max(0, error.start - 20) : error.end + 20]
+    return f"{seen!r} holds bytes that are no text; expected UTF-8. Type it again."

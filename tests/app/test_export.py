@@ -81,7 +81,17 @@ def test_pins_and_groups_are_given_as_in_the_address_of_the_page(tmp_path, capsy
     assert graph.metadata.provenance["pins"] == ["1_4_3", "1_9_2"]
     assert [each.name for each in supernodes_of(graph)] == ["places", "say 100%"]
     assert len(graph.nodes) == len(capital_graph().pruned().nodes) + 1, "a pinned node comes though pruning dropped it"
-    for marks, said in ((["--pins", "9_9_9"], "'9_9_9' is not in graph"), (["--groups", "places"], "has no name")):
+    for name, no_place in (("g.csv", True), ("g.npz", True), ("g.graphml", True), ("g.parquet", False)):
+        capsys.readouterr()
+        run("export", tmp_path / "g", "--out", tmp_path / name, "--format", name.partition(".")[2], *marks)
+        said = " ".join(capsys.readouterr().err.split())
+        assert (f"{name.partition('.')[2]} has no place for pins and supernodes" in said) is no_place
+    wrong = (
+        (["--pins", "9_9_9"], "'9_9_9' is not in graph"),
+        (["--groups", "places"], "has no name"),
+        (["--groups", "places\udcff:0_7_2"], "bytes that are no text"),
+    )
+    for marks, said in wrong:
         with pytest.raises(SystemExit) as left:
             main(["export", str(tmp_path / "g"), "--out", str(tmp_path / "no.json"), *marks])
         assert left.value.code == 2 and said in capsys.readouterr().err

@@ -121,6 +121,14 @@ def test_cypher_of_the_page_and_of_the_command_line_go_through_one_gate(loaded, 
     assert "the gate is shut" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["RETURN 'a\udcff' AS x"], ["RETURN $a AS x", "--param", "a=a\udcff"]])
+def test_bytes_on_the_command_line_that_are_no_text_are_named(loaded, words, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.main(["cypher", *words])
+    said = " ".join(capsys.readouterr().err.split())
+    assert left.value.code == 2 and r"a\udcff" in said and "bytes that are no text; expected UTF-8" in said
+
+
 def test_without_a_database_the_page_says_how_to_start_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("THROUGHLINE_NEO4J_URI", "bolt://127.0.0.1:1")
     cached.forget_store()

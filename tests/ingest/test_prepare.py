@@ -38,7 +38,7 @@ def kept_in(jars: Path) -> set[Path]:
 
 
 def test_a_prepared_server_starts_with_what_was_kept(tmp_path, jars, monkeypatch):
-    for name, less in {"N_GRAPHS": 2, "N_EDGES": 2_000, "TIMES_ASKED": 1}.items():
+    for name, less in {"N_GRAPHS": 2, "N_EDGES": 2_000}.items():
         monkeypatch.setattr(module, name, less)
     server = LocalServer(tmp_path / "neo4j", jars)
     assert not server.status().prepared
