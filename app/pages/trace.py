@@ -71,7 +71,7 @@ def go_to(order: TraceOrder, run_id: str = "") -> None:
 
 
 def ask(order: TraceOrder, busy: bool) -> None:
-    """The form; submitting starts a run."""
+    """The form; submitting starts a run, or fills it with a tool's settings beside what is typed."""
     key = f"{order.params()}"  # new fields for a new address
     which = st.segmented_control(
         "Model", [DEMO, OTHER], default=DEMO if order.is_demo else OTHER, key=f"which {key}", required=True,
@@ -92,17 +92,23 @@ def ask(order: TraceOrder, busy: bool) -> None:
                 "Token ids", order.token_ids, key=f"token_ids {key}", placeholder="2,17,5",
                 help="Read instead of a prompt, as they are.",
             )  # fmt: skip
-        submitted = st.form_submit_button(
-            "Trace", type="primary", icon=":material/play_arrow:", disabled=busy,
-            help="One trace at a time in each tab." if busy else None,
-        )  # fmt: skip
-    for peer in PEER_SETTINGS:
-        if st.button(f"Settings of {peer}", key=f"like {peer}", disabled=busy, help=LIKE_HELP):
-            go_to(replace(order, config=replace(order.config, **PEER_SETTINGS[peer])))
-    if not submitted or busy:
+        with st.container(horizontal=True):
+            submitted = st.form_submit_button(
+                "Trace", type="primary", icon=":material/play_arrow:", disabled=busy,
+                help="One trace at a time in each tab." if busy else None,
+            )  # fmt: skip
+            likes = [
+                peer for peer in PEER_SETTINGS
+                if st.form_submit_button(f"Settings of {peer}", key=f"like {peer}", disabled=busy, help=LIKE_HELP)
+            ]  # fmt: skip
+    if busy or not (submitted or likes):
         return
+    for peer in likes:
+        values |= PEER_SETTINGS[peer]
     try:
         asked = TraceOrder(prompt or "", model, transcoders, TraceConfig(**values), token_ids or "")
+        if likes:
+            go_to(asked)
         asked.check()
         run = start_once(asked)
     except CircuitError as error:

@@ -188,7 +188,7 @@ def test_a_link_that_cannot_be_read_is_told(loaded: dict[str, str]):
 
 
 def trace_button(page: Page) -> Locator:
-    return page.get_by_test_id("stFormSubmitButton").get_by_role("button")
+    return page.get_by_test_id("stFormSubmitButton").get_by_role("button", name="Trace", exact=True)
 
 
 def fill(page: Page, prompt: str) -> None:
@@ -256,11 +256,22 @@ def test_cancel_ends_the_trace_and_nothing_is_left(page: Page, empty_store: Grap
     assert len(empty_store.graphs()) == graphs
 
 
+def test_settings_of_the_peer_are_filled_in_beside_what_was_typed(page: Page):
+    before = folders()
+    page.goto("/trace")
+    page.get_by_role("textbox", name="Prompt").fill(PROMPT, timeout=30_000)
+    page.get_by_role("button", name="Settings of circuit-tracer").click()
+    expect(page).to_have_url(re.compile("first_token=yes"), timeout=30_000)
+    expect(page.get_by_role("textbox", name="Prompt")).to_have_value(PROMPT)
+    assert folders() == before, "nothing runs before somebody asks for it"
+
+
 def test_a_double_click_starts_one_trace(page: Page):
     before = folders()
     page.goto("/trace")
     page.get_by_role("textbox", name="Prompt").fill(PROMPT, timeout=30_000)
-    trace_button(page).dblclick()
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    trace_button(page).dblclick()  # now that nothing moves any more
     cancel = page.get_by_role("button", name="Cancel")
     expect(cancel).to_be_visible(timeout=30_000)
     time.sleep(1)  # for a second one to begin
