@@ -435,6 +435,7 @@ def prepare() -> None:
     """
     from ingest.prepare import prepare
 
+    _note_other_server()
     with progress_bar() as progress:
         kept = prepare(progress=progress)
     size_mb = sum(path.stat().st_size for path in kept) / 1e6

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ingest.library import MARKS
 from ingest.replacing import replacing
 from tracer.graph import AttributionGraph
 from tracer.influence import cumulative_shares
@@ -150,19 +151,29 @@ def _made_by(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 def _marks(graph: AttributionGraph, names: NodeNames) -> dict[str, Any]:
-    """Pins and supernodes, as far as their nodes are there."""
+    """Pins and supernodes, as far as their nodes are there, and how the file they came from showed them."""
     name, provenance = dict(zip(graph.nodes["node_id"], names.marks, strict=True)), graph.metadata.provenance
     groups = [
         [group["label"], *(name[member] for member in group["members"] if member in name)]
         for group in provenance.get("supernodes", [])
     ]
+    view = _view(provenance)
     return {
         "pinnedIds": [name[pin] for pin in provenance.get("pins", []) if pin in name],
         "supernodes": [group for group in groups if len(group) > 1],
-        "linkType": "both",
-        "clickedId": "",
-        "sg_pos": "",
+        "linkType": view.get("linkType", "both"),
+        "clickedId": name.get(view.get("clickedId", ""), ""),
+        "sg_pos": view.get("sg_pos", ""),
     }
+
+
+def _view(provenance: dict[str, Any]) -> dict[str, str]:
+    """Of the file that had these very marks: places in `sg_pos` belong to them by their order."""
+    marks = [provenance.get(name) for name in MARKS]
+    views = (
+        taken.get("view", {}) for taken in provenance.get("taken", []) if [taken.get(name) for name in MARKS] == marks
+    )
+    return next(views, {})
 
 
 def _json_nodes(graph: AttributionGraph, names: NodeNames) -> Iterator[dict[str, Any]]:
@@ -170,6 +181,7 @@ def _json_nodes(graph: AttributionGraph, names: NodeNames) -> Iterator[dict[str,
     influence_N[graph.slice_of(NodeKind.LOGIT)] = 0
     share_N = cumulative_shares(influence_N).tolist()
     details, nodes = graph.metadata.provenance.get("node_details", {}), graph.nodes.to_dict("records")
+    target = _target(graph)
     id_of = dict(zip(graph.nodes["node_id"], names.ids, strict=True))
     for node, share, file_id, js_id in zip(nodes, share_N, names.ids, names.js_ids, strict=True):
         kind = NodeKind(node["kind"])
@@ -180,7 +192,7 @@ def _json_nodes(graph: AttributionGraph, names: NodeNames) -> Iterator[dict[str,
             "ctx_idx": max(node["position"], 0),  # a bias has none, and viewers look up a token
             "feature_type": (OF_ATTENTION if _is_attention(graph, node) else FEATURE_TYPES)[kind],
             "token_prob": _value(node["probability"]) if kind is NodeKind.LOGIT else 0.0,
-            "is_target_logit": kind is NodeKind.LOGIT,
+            "is_target_logit": node["node_id"] == target,
             "run_idx": 0,
             "reverse_ctx_idx": 0,
             "jsNodeId": js_id,
@@ -190,6 +202,12 @@ def _json_nodes(graph: AttributionGraph, names: NodeNames) -> Iterator[dict[str,
             **({"label_note": node["label_note"]} if node["label_note"] else {}),
             **_details(details.get(node["node_id"], {}), id_of),
         }
+
+
+def _target(graph: AttributionGraph) -> str:
+    """The output that the format marks as the target: the likeliest, and the first where none is likelier."""
+    outputs = graph.nodes.iloc[graph.slice_of(NodeKind.LOGIT)]
+    return outputs["node_id"].iloc[int(np.argmax(outputs["probability"].fillna(0)))] if len(outputs) else ""
 
 
 def _details(details: dict[str, Any], id_of: Mapping[str, str]) -> dict[str, Any]:

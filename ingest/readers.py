@@ -147,8 +147,8 @@ def _graph(file: Document, stem: str, provenance: dict[str, Any]) -> Attribution
     nodes = [node._replace(label=tokens[node.position]) if node.kind is NodeKind.TOKEN else node for node in nodes]
     ids = _unique_ids(file, nodes, n_layers)
     source, target, weight = _links(file, nodes)
-    marks = _marks(file, nodes, ids)
-    provenance |= marks | {"taken": [_taken(provenance, about, marks)]}
+    marks, view = _marks(file, nodes, ids)
+    provenance |= marks | {"taken": [_taken(provenance, about, marks) | {"view": view}]}
     provenance |= {"about": file.fitting(without_nan({key: about[key] for key in ABOUT if key in about}), ABOUT)}
     provenance |= {"influence": _influence_note(file), "pruning": _pruning(about)}
     provenance |= {"shares": "of what pruning left" if provenance["pruning"] else "of what the file holds"}
@@ -195,6 +195,7 @@ ABOUT = {  # what is kept as the file has it, by its kind in the public schema, 
         "feature_json_base_url": str, "neuronpedia_source_set": str, "neuronpedia_lorsa_source_set": str
     },
 }  # fmt: skip
+VIEW = {"linkType": str, "clickedId": str, "sg_pos": str}  # beside the marks
 _FORMATS = "Give a graph that circuit-tracer, Neuronpedia or Anthropic's front end wrote."
 
 
@@ -553,9 +554,11 @@ def _links(file: Document, nodes: list[_Node]) -> tuple[np.ndarray, np.ndarray, 
 # ------------------------------------------------------------------------------------------------------------ marks
 
 
-def _marks(file: Document, nodes: list[_Node], ids: list[str]) -> dict[str, Any]:
-    """Pins and supernodes that people set, by our node ids."""
-    params = _object(file.root.get("qParams"))
+def _marks(file: Document, nodes: list[_Node], ids: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Pins and supernodes that people set, by our node ids, and how the front end showed them."""
+    given = file.root.get("qParams")
+    file.repairs["unreadable_marks"] += given is not None and not isinstance(given, dict)
+    params = _object(given)
     names: dict[str, list[str]] = {}
     for node, ours in zip(nodes, ids, strict=True):
         shell = f"{node.layer}_{node.index}"  # one program leaves out the position
@@ -563,12 +566,16 @@ def _marks(file: Document, nodes: list[_Node], ids: list[str]) -> dict[str, Any]
             names.setdefault(name, []).append(ours)
     pins = _texts(file, params.get("pinnedIds"))
     groups = params.get("supernodes")
+    file.repairs["unreadable_marks"] += groups is not None and not isinstance(groups, list)
     supernodes = []
     for group in groups if isinstance(groups, list) else []:
         label, *members = _texts(file, group) or [""]
         if members:
             supernodes.append({"label": label, "members": _known(file, members, names, "unknown_members")})
-    return {"pins": _known(file, pins, names, "unknown_pins"), "supernodes": supernodes}
+    view = file.fitting({name: params[name] for name in VIEW if params.get(name) not in (None, "")}, VIEW)
+    clicked = _known(file, [view.pop("clickedId")], names, "unknown_pins") if "clickedId" in view else []
+    view |= {"clickedId": clicked[0]} if clicked else {}
+    return {"pins": _known(file, pins, names, "unknown_pins"), "supernodes": supernodes}, view
 
 
 def _texts(file: Document, value: Any) -> list[str]:

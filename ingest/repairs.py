@@ -19,7 +19,7 @@ REPAIRS = {
     "ambiguous_links": "a link from an id of two nodes, both of which it could come from, left out",
     "prompt_from_tokens": "no prompt; put together from the tokens",
     "tokens_from_nodes": "no list of tokens; put together from the token nodes",
-    "unknown_pins": "a pinned node that is not there, left out",
+    "unknown_pins": "a pinned node, or the one clicked on, that is not there, left out",
     "unknown_members": "a supernode's member that is not there, left out",
     "unreadable_marks": "pins or supernodes in a form that is not known, left out",
     "values_of_wrong_kind": "a note or setting that is not of the kind the format has there, left out",

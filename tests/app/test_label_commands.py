@@ -145,8 +145,8 @@ def test_labels_that_are_all_there_are_shown_without_reading_any_graph(home, cap
         (["labels", "edit", "m/set", "7", "x"], "'7' is no feature; expected layer/index"),
         (["labels", "edit", "m/set", "0/99999999999999999999999", "x"], "is no feature; expected layer/index"),
         (["labels", "edit", "m/set", "0/٣", "x"], "is no feature; expected layer/index"),
-        (["labels", "edit", "m/set", "0/5", "a\udcffb"], "'a\\udcffb' holds bytes that are no text in UTF-8"),
-        (["labels", "note", "m/set", "0/5", "x", "--by", "a\udcffb"], "holds bytes that are no text in UTF-8"),
+        (["labels", "edit", "m/set", "0/5", "a\udcffb"], "'a\\udcffb' holds bytes that are no text; expected UTF-8"),
+        (["labels", "note", "m/set", "0/5", "x", "--by", "a\udcffb"], "holds bytes that are no text; expected UTF-8"),
     ],
 )
 def test_bad_input_is_one_sentence(words, said, capsys):

@@ -337,6 +337,13 @@ def test_marks_of_another_form_are_left_out_and_counted(read):
     assert graph.metadata.provenance["supernodes"] == [{"label": "x", "members": ["1_7_2"]}]  # one program's short form
 
 
+@pytest.mark.parametrize("marks", [[["1_7_2"]], "1_7_2", {"supernodes": {"Texas": ["1_7_2"]}}])
+def test_marks_that_are_no_lists_are_counted(read, marks):
+    graph = read(circuit_tracer() | {"qParams": marks})
+    assert repairs(graph)["unreadable_marks"] == 1
+    assert graph.metadata.provenance["pins"] == graph.metadata.provenance["supernodes"] == []
+
+
 def test_a_name_that_promises_another_model_is_counted_and_the_content_counts(read):
     document = circuit_tracer()
     document["metadata"]["scan"] = "mntss/gemma-scope-transcoders"

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
+from app.exporting import with_marks
 from ingest.export_formats import format_of
 from ingest.load import graph_places
 from ingest.readers import read_graph_file
@@ -132,8 +133,39 @@ def test_a_published_graph_out_and_in_again_is_the_same(path, tmp_path):
     again = tmp_path / "again.json"
     write_json(graph, again)
     assert_same(read_graph_file(again), graph)
-    errors = list(Draft7Validator(json.loads(SCHEMA.read_text())).iter_errors(json.loads(again.read_text())))
+    before, after = (json.loads(each.read_text()) for each in (path, again))
+    errors = list(Draft7Validator(json.loads(SCHEMA.read_text())).iter_errors(after))
     assert not errors, errors[0].message
+    assert targets(before) in (targets(after), [])  # CRM's marks none
+    shown, view = before.get("qParams", {}), after["qParams"]
+    assert view["sg_pos"] == shown.get("sg_pos", "")
+    assert bool(view["clickedId"]) == bool(shown.get("clickedId"))
+    assert view["clickedId"] in ("", *(node["node_id"] for node in after["nodes"]))
+
+
+def targets(document: dict) -> list[float]:
+    """The chances of the outputs that are marked as targets."""
+    return [node["token_prob"] for node in document["nodes"] if node.get("is_target_logit")]
+
+
+VIEW = {"linkType": "input", "clickedId": "1_7_2", "sg_pos": "10 20 30 40"}
+
+
+def test_how_the_front_end_showed_marks_is_kept_with_these_marks_alone(tmp_path):
+    path = tmp_path / "g.json"
+    path.write_text(json.dumps(circuit_tracer() | {"qParams": {"pinnedIds": ["1_7_2"], "supernodes": []} | VIEW}))
+    graph = read_graph_file(path)
+    write_json(graph, path)
+    assert json.loads(path.read_text())["qParams"] == {"pinnedIds": ["1_7_2"], "supernodes": []} | VIEW
+    write_json(with_marks(graph, ["1_7_2", "0_5_2"], None), path)
+    shown = json.loads(path.read_text())["qParams"]
+    assert (shown["linkType"], shown["clickedId"], shown["sg_pos"]) == ("both", "", "")
+
+
+def test_a_node_that_was_clicked_on_and_is_not_there_is_counted(tmp_path):
+    (tmp_path / "g.json").write_text(json.dumps(circuit_tracer() | {"qParams": {"clickedId": "9_9_9", "sg_pos": [1]}}))
+    found = read_graph_file(tmp_path / "g.json").metadata.provenance["repairs"]
+    assert (found["unknown_pins"], found["values_of_wrong_kind"]) == (1, 1)
 
 
 @needs_real_graphs
