@@ -281,9 +281,9 @@ class Adapter:
         match read_hook:
             case "hook_mlp_in" | "hook_resid_mid" | "hook_resid_pre":  # before the norm
                 return FrozenNorm()
-            case "ln2.hook_normalized" if not norm.centred:  # after the scale of an RMS norm, before its weight
-                return FrozenNorm(norm.scale_P[:, None].expand(-1, self.d_model))
-            case "mlp.hook_in" | "ln2.hook_normalized":  # after a norm's weight; that of a LayerNorm too
+            case "ln2.hook_normalized":  # before the norm's weight and bias, as in TransformerLens from 3 on
+                return FrozenNorm(norm.scale_P[:, None].expand(-1, self.d_model), norm.centred)
+            case "mlp.hook_in":
                 return norm.frozen()
         raise AssertionError(f"hook {read_hook} was not refused when the dictionary was loaded")
 

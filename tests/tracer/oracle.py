@@ -126,7 +126,7 @@ def _detached(model: ReplacementModel) -> Iterator[dict]:
             scaled = moved * (moved.pow(2).mean(-1, keepdim=True) + eps).rsqrt().detach()
             after = scaled * (norm.weight + type(norm).__name__.startswith("Gemma"))
             if isinstance(norm, nn.LayerNorm):
-                scaled = after = after + norm.bias  # TransformerLens names the whole output `hook_normalized`
+                after = after + norm.bias
             seen["normed"][norm] = (x, scaled, after)
             return after
 

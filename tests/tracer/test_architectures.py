@@ -114,14 +114,18 @@ def test_dictionaries_reconstruct_what_the_modules_write(adapter):
     assert torch.allclose(adapter.written_LPD(forward, "hook_mlp_out"), outer, rtol=1e-4, atol=1e-5)
 
 
-def test_hook_normalized_is_before_the_weight_of_an_rms_norm_and_after_that_of_a_layer_norm(tmp_path):
-    rms, layer = small(tmp_path, "llama"), small(tmp_path, "gpt2")
-    hooks = ("ln2.hook_normalized", "mlp.hook_in")
-    scaled, whole = (rms.read_LPD(rms.observe(TOKENS), hook) for hook in hooks)
-    weight_LD = torch.stack([block.get_parameter("post_attention_layernorm.weight") for block in rms.blocks])
-    assert torch.allclose(scaled * weight_LD[:, None], whole, rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize(
+    ("architecture", "norm"),
+    [("llama", "post_attention_layernorm"), ("gpt2", "ln_2"), ("gpt_neox", "post_attention_layernorm")],
+)
+def test_hook_normalized_is_before_the_weight_and_the_bias_of_the_norm(tmp_path, architecture, norm):
+    adapter = small(tmp_path, architecture)
+    forward = adapter.observe(TOKENS)
+    scaled, whole = (adapter.read_LPD(forward, hook) for hook in ("ln2.hook_normalized", "mlp.hook_in"))
+    norms = [block.get_submodule(norm) for block in adapter.blocks]
+    again = [scaled_PD * norm.weight + getattr(norm, "bias", 0) for norm, scaled_PD in zip(norms, scaled, strict=True)]
+    assert torch.allclose(torch.stack(again), whole, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(scaled, whole, atol=0.1)
-    assert torch.equal(*(layer.read_LPD(layer.observe(TOKENS), hook) for hook in hooks))
 
 
 @pytest.mark.parametrize(
