@@ -26,7 +26,7 @@ def load(
     Raises:
         UnsupportedModelError: The model cannot be read, has no adapter, or fails its adapter's check.
         DictionaryError: The dictionary cannot be read or belongs to another model.
-        SettingError: The device or dtype does not exist here.
+        SettingError: The device or dtype does not exist here, or its memory does not suffice.
     """
     tell = progress or (lambda done, total, what: None)
     tell(0, 3, LOADING)

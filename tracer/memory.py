@@ -1,4 +1,4 @@
-"""What to say when memory runs out in the middle of a trace: how much was there, and the size that would fit."""
+"""What to say when memory runs out while a model is loaded or traced: how much was there, and what would fit."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,6 +54,26 @@ def memory_told(work: Work) -> Iterator[None]:
         raise SettingError(
             f"the memory of {work.device} did not suffice for {work.what} at batch_size {work.batch_size}; "
             f"{free / 1e9:.2f} GB are free, and a batch takes {batch_gb:.2f} GB. {remedy}"
+        ) from error
+
+
+@contextmanager
+def load_told(model: str, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """The same for the weights of a model.
+
+    Raises:
+        SettingError: Memory ran out.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        form = str(dtype).removeprefix("torch.")
+        half = "Set dtype=bfloat16, which takes half, use" if dtype.itemsize > 2 else "Use"
+        raise SettingError(
+            f"the memory of {device} did not suffice for the weights of {model} in {form}; "
+            f"{free_bytes(device) / 1e9:.2f} GB are free. {half} another device, or free memory."
         ) from error
 
 

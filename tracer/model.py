@@ -18,6 +18,7 @@ from transformers.utils.quantization_config import Mxfp4Config
 from tracer.adapter import Adapter, is_parallel
 from tracer.architectures import ADAPTERS, WHAT_AN_ADAPTER_PROVIDES
 from tracer.errors import SettingError, UnsupportedModelError
+from tracer.memory import is_out_of_memory, load_told
 from tracer.published import looks_like_path, parse_hub_name
 from tracer.selfcheck import check_adapter
 from tracer.transcoders import TranscoderSet
@@ -50,7 +51,7 @@ def load_model(folder_or_name: str | os.PathLike[str], *, device: str = "auto", 
     Raises:
         UnsupportedModelError: There is no such model, no adapter for its architecture, its files are incomplete, hold
             NaN or weights that the model has no place for, or the adapter's own check fails.
-        SettingError: The device or dtype does not exist here.
+        SettingError: The device or dtype does not exist here, or its memory does not suffice.
     """
     adapter = open_model(folder_or_name, device=device, dtype=dtype)
     check_adapter(adapter)
@@ -83,7 +84,9 @@ def open_model(
         text = config.get_text_config()
         transcoders.check_fits(name, text.num_hidden_layers, text.hidden_size)
         adapter.check_read_hook(transcoders.read_hook, name, is_parallel(text))
-    model = _read_weights(source, config, resolve_dtype(dtype), adapter).to(place).eval().requires_grad_(False)
+    form = resolve_dtype(dtype)
+    with load_told(str(source), place, form):
+        model = _read_weights(source, config, form, adapter).to(place).eval().requires_grad_(False)
     folder = Path(str(cached_file(source.place, "config.json", revision=source.revision))).parent
     return adapter(model, _read_tokenizer(source, folder), name, folder)
 
@@ -147,6 +150,8 @@ def _read(source: Source, what: str, reader: Any, **options: Any) -> Any:
     try:
         return reader(source.place, revision=source.revision, **options)
     except (*failures, StrictDataclassError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = " ".join(str(error).split())[:300]
         remedy = "Check the files." if source.is_folder else "Check the name, or give a local folder."
         raise UnsupportedModelError(

@@ -246,11 +246,15 @@ def _feature(text: str, dictionary: TranscoderSet) -> tuple[int, int]:
 
 def _direction(name: str, value: Any, adapter: Adapter) -> Tensor:
     vector_D = torch.as_tensor(value).detach().to(adapter.unembed_VD)
-    fits = vector_D.shape == (adapter.d_model,)
-    if not fits or not torch.isfinite(vector_D).all():
-        seen = "holds NaN or infinity" if fits else f"has the shape {tuple(vector_D.shape)}"
-        raise PromptError(
-            f"direction {name!r} {seen}; expected ({adapter.d_model},) finite numbers, "
-            "the width of what the unembedding reads. Give such a vector."
-        )
-    return vector_D
+    if vector_D.shape != (adapter.d_model,):
+        seen = f"has the shape {tuple(vector_D.shape)}"
+    elif not torch.isfinite(vector_D).all():
+        seen = "holds NaN or infinity"
+    elif not vector_D.any():
+        seen = "is zero"
+    else:
+        return vector_D
+    raise PromptError(
+        f"direction {name!r} {seen}; expected ({adapter.d_model},) finite numbers, not all zero, the width of what the "
+        "unembedding reads. Give such a vector."
+    )

@@ -282,6 +282,25 @@ def test_a_device_that_is_not_there(llama, device):
         load_model(llama, device=device)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Cannot allocate memory (os error 12)"),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+        torch.OutOfMemoryError("CUDA out of memory."),
+    ],
+)
+@pytest.mark.parametrize(("dtype", "remedy"), [("float32", "Set dtype=bfloat16, which"), ("bfloat16", "Use another")])
+def test_a_model_that_does_not_fit_into_memory_is_told_so(llama, monkeypatch, error, dtype, remedy):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("tracer.model.AutoModelForCausalLM.from_pretrained", fail)
+    with pytest.raises(SettingError, match=rf"^the memory of cpu did not .* {llama} in {dtype}; .* GB are .* {remedy}"):
+        load_model(llama, device="cpu", dtype=dtype)
+
+
 def test_an_unknown_number_format(llama):
     with pytest.raises(SettingError, match="dtype is 'int8'; expected one of float32"):
         load_model(llama, dtype="int8")

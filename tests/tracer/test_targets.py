@@ -332,10 +332,17 @@ def test_directions_beside_features_are_refused(model):
         tracer.attribute(TEXT, model, config, directions={"probe": np.ones(D_MODEL)})
 
 
-@pytest.mark.parametrize("vector", [np.ones(3), np.full(D_MODEL, np.nan)])
-def test_a_direction_of_another_shape_is_refused(model, vector):
+@pytest.mark.parametrize(
+    ("vector", "seen"),
+    [
+        (np.ones(3), r"has the shape \(3,\)"),
+        (np.full(D_MODEL, np.nan), "holds NaN or infinity"),
+        (np.zeros(D_MODEL), "is zero"),
+    ],
+)
+def test_a_vector_that_is_no_direction_is_refused(model, vector, seen):
     with pytest.raises(
-        PromptError, match=rf"direction 'probe' (has the shape|holds NaN).* expected \({D_MODEL},\) finite numbers"
+        PromptError, match=rf"direction 'probe' {seen}; expected \({D_MODEL},\) finite numbers, not all"
     ):
         tracer.attribute(PROMPT, model, directions={"probe": vector})
 
