@@ -122,8 +122,8 @@ def test_hook_normalized_is_before_the_weight_and_the_bias_of_the_norm(tmp_path,
     adapter = small(tmp_path, architecture)
     forward = adapter.observe(TOKENS)
     scaled, whole = (adapter.read_LPD(forward, hook) for hook in ("ln2.hook_normalized", "mlp.hook_in"))
-    norms = [block.get_submodule(norm) for block in adapter.blocks]
-    again = [scaled_PD * norm.weight + getattr(norm, "bias", 0) for norm, scaled_PD in zip(norms, scaled, strict=True)]
+    parts = [dict(block.get_submodule(norm).named_parameters()) for block in adapter.blocks]
+    again = [x_PD * part["weight"] + part.get("bias", 0) for part, x_PD in zip(parts, scaled, strict=True)]
     assert torch.allclose(torch.stack(again), whole, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(scaled, whole, atol=0.1)
 
