@@ -207,7 +207,7 @@ def _json_nodes(graph: AttributionGraph, names: NodeNames) -> Iterator[dict[str,
 def _target(graph: AttributionGraph) -> str:
     """The output that the format marks as the target: the likeliest, and the first where none is likelier."""
     outputs = graph.nodes.iloc[graph.slice_of(NodeKind.LOGIT)]
-    return outputs["node_id"].iloc[int(np.argmax(outputs["probability"].fillna(0)))] if len(outputs) else ""
+    return outputs["node_id"].loc[outputs["probability"].fillna(0).idxmax()] if len(outputs) else ""
 
 
 def _details(details: dict[str, Any], id_of: Mapping[str, str]) -> dict[str, Any]:

@@ -556,19 +556,15 @@ def _links(file: Document, nodes: list[_Node]) -> tuple[np.ndarray, np.ndarray, 
 
 def _marks(file: Document, nodes: list[_Node], ids: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Pins and supernodes that people set, by our node ids, and how the front end showed them."""
-    given = file.root.get("qParams")
-    file.repairs["unreadable_marks"] += given is not None and not isinstance(given, dict)
-    params = _object(given)
+    params = _marked(file, file.root.get("qParams"), dict)
     names: dict[str, list[str]] = {}
     for node, ours in zip(nodes, ids, strict=True):
         shell = f"{node.layer}_{node.index}"  # one program leaves out the position
         for name in {node.file_id, node.js_id, shell}:
             names.setdefault(name, []).append(ours)
     pins = _texts(file, params.get("pinnedIds"))
-    groups = params.get("supernodes")
-    file.repairs["unreadable_marks"] += groups is not None and not isinstance(groups, list)
     supernodes = []
-    for group in groups if isinstance(groups, list) else []:
+    for group in _marked(file, params.get("supernodes"), list):
         label, *members = _texts(file, group) or [""]
         if members:
             supernodes.append({"label": label, "members": _known(file, members, names, "unknown_members")})
@@ -579,10 +575,19 @@ def _marks(file: Document, nodes: list[_Node], ids: list[str]) -> tuple[dict[str
 
 
 def _texts(file: Document, value: Any) -> list[str]:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+    texts = _marked(file, value, list)
+    if all(isinstance(item, str) for item in texts):
+        return texts
+    file.repairs["unreadable_marks"] += 1
+    return []
+
+
+def _marked(file: Document, value: Any, kind: type) -> Any:
+    """The value where it is of this kind; else an empty one, and what is left out is counted."""
+    if isinstance(value, kind):
         return value
     file.repairs["unreadable_marks"] += value is not None
-    return []
+    return kind()
 
 
 def _known(file: Document, marks: list[str], names: dict[str, list[str]], repair: str) -> list[str]:

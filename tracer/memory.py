@@ -1,7 +1,7 @@
 """What to say when memory runs out while a model is loaded or traced: how much was there, and what would fit."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import psutil
@@ -32,18 +32,14 @@ class Work:
         self.what = f"rows of {n_pos} tokens and {len(local.features)} active features"
 
 
-@contextmanager
-def memory_told(work: Work) -> Iterator[None]:
+def memory_told(work: Work) -> AbstractContextManager[None]:
     """Turn an allocation that fails inside into one sentence with the remedy.
 
     Raises:
         SettingError: Memory ran out; the message names a batch_size that fits where that is what takes it.
     """
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
+
+    def sentence() -> str:
         free = free_bytes(work.device)
         fits = int(SPARE * free / work.row_bytes) if work.row_bytes else work.batch_size
         if fits >= work.batch_size:  # the batch is not what takes it
@@ -51,30 +47,40 @@ def memory_told(work: Work) -> Iterator[None]:
         else:
             remedy = f"Set batch_size={max(1, fits)}." if fits else "Shorten the prompt: not one row fits."
         batch_gb = work.batch_size * work.row_bytes / 1e9
-        raise SettingError(
+        return (
             f"the memory of {work.device} did not suffice for {work.what} at batch_size {work.batch_size}; "
             f"{free / 1e9:.2f} GB are free, and a batch takes {batch_gb:.2f} GB. {remedy}"
-        ) from error
+        )
+
+    return _told(sentence)
 
 
-@contextmanager
-def load_told(model: str, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+def load_told(model: str, device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
     """The same for the weights of a model.
 
     Raises:
         SettingError: Memory ran out.
     """
+
+    def sentence() -> str:
+        half = "Set dtype=bfloat16, which takes half, use" if dtype.itemsize > 2 else "Use"
+        return (
+            f"the memory of {device} did not suffice for the weights of {model} in "
+            f"{str(dtype).removeprefix('torch.')}; {free_bytes(device) / 1e9:.2f} GB are free. {half} another device, "
+            "or free memory."
+        )
+
+    return _told(sentence)
+
+
+@contextmanager
+def _told(sentence: Callable[[], str]) -> Iterator[None]:
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError, OSError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:
         if not is_out_of_memory(error):
             raise
-        form = str(dtype).removeprefix("torch.")
-        half = "Set dtype=bfloat16, which takes half, use" if dtype.itemsize > 2 else "Use"
-        raise SettingError(
-            f"the memory of {device} did not suffice for the weights of {model} in {form}; "
-            f"{free_bytes(device) / 1e9:.2f} GB are free. {half} another device, or free memory."
-        ) from error
+        raise SettingError(sentence()) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
