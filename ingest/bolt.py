@@ -46,6 +46,11 @@ UNPLANNED = (
     f"The server did not say within {PLAN_S + PATIENCE_S} s how it would answer the query; expected Cypher that can be "
     "planned. It is too long, or nests too deep: split it, or put long lists into parameters."
 )
+TRIVIAL = "RETURN 1"
+BROKEN_DOWN = (
+    "Neo4j broke down on this query ({said}), and answers others. Most often a query nests too deep: split it, or put "
+    "long lists into parameters. Where it does not, `throughline verify` tells whether what is stored is whole."
+)
 CANCEL = """
 SHOW TRANSACTIONS YIELD transactionId AS id, metaData WHERE metaData.name = $name
 TERMINATE TRANSACTIONS id YIELD message RETURN message
@@ -145,7 +150,7 @@ class Client:
             )
             try:
                 with self._session(neo4j.READ_ACCESS) as session:
-                    session.run("RETURN 1").consume()  # a login alone does not tell whether the database exists
+                    session.run(TRIVIAL).consume()  # a login alone does not tell whether the database exists
             except BaseException:
                 self._driver.close()
                 raise
@@ -178,6 +183,7 @@ class Client:
         began, name = time.perf_counter(), name or str(uuid.uuid4())
         with (
             translated(self.connection),
+            self._blamed_on_the_query(),
             self._session(neo4j.READ_ACCESS, 1000 if max_size is None else ROWS_AT_ONCE) as session,
             _left_after(timeout_s, session, ENDLESS),
             session.begin_transaction(timeout=timeout_s, metadata={"name": name}) as tx,
@@ -205,10 +211,23 @@ class Client:
             self.cancel(name)
             raise
 
+    @contextmanager
+    def _blamed_on_the_query(self) -> Iterator[None]:
+        """A server that breaks down on one query and answers the next is not what failed: the query is."""
+        try:
+            yield
+        except neo4j.exceptions.DatabaseError as error:
+            with suppress(neo4j.exceptions.Neo4jError, neo4j.exceptions.DriverError, OSError):
+                with self._session(neo4j.READ_ACCESS) as session:
+                    session.run(TRIVIAL).consume()
+                raise QueryError(BROKEN_DOWN.format(said=_short(error))) from error
+            raise
+
     def explain(self, text: str, parameters: Mapping[str, Any]) -> Plan:
         """The plan of a query; nothing is run."""
         with (
             translated(self.connection, shift=len("EXPLAIN ")),
+            self._blamed_on_the_query(),
             self._session(neo4j.READ_ACCESS) as session,
             _left_after(PLAN_S, session, UNPLANNED),
         ):

@@ -6,14 +6,15 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
+from functools import partial, partialmethod
 
+import neo4j
 import pytest
 
 from ingest import bolt
 from ingest.store import MOST_SIZE
 from tests.ingest.made_graphs import make_graph
-from tracer.errors import QueryError
+from tracer.errors import QueryError, StoreUnreachableError
 
 ENDLESS = "UNWIND range(1, 1000000000000) AS x WITH x WHERE x % 7 = 8 RETURN count(x)"
 ALLOWED = [
@@ -114,8 +115,26 @@ def test_a_query_on_whose_nesting_the_server_breaks_down_is_given_up_and_others_
     monkeypatch.setattr(bolt, "PLAN_S", 2)
     monkeypatch.setattr(bolt, "PATIENCE_S", 1)
     with pytest.raises(QueryError, match="nests too deep"):
-        store.cypher(f"RETURN {'(' * 1000}1{')' * 1000} AS x")
+        store.cypher(f"RETURN {'[' * 3000}1{']' * 3000} AS x")
     assert store.cypher("RETURN 1 AS x").records == [{"x": 1}]
+
+
+def test_what_breaks_the_server_down_is_the_query_where_others_are_answered_and_the_server_where_none_is(
+    store, monkeypatch
+):
+    run = neo4j.Session.run
+
+    def break_down(session, query, *rest, only_on="", **more):
+        if getattr(query, "text", query).startswith(only_on):
+            raise neo4j.exceptions.DatabaseError("Unexpected expression")
+        return run(session, query, *rest, **more)
+
+    monkeypatch.setattr(neo4j.Session, "run", partialmethod(break_down, only_on="EXPLAIN"))
+    with pytest.raises(QueryError, match=r"broke down on this query \(.*\), and answers others.*nests too deep"):
+        store.cypher("RETURN 1 AS x")
+    monkeypatch.setattr(neo4j.Session, "run", partialmethod(break_down))
+    with pytest.raises(StoreUnreachableError, match="cannot go on"):
+        store.cypher("RETURN 1 AS x")
 
 
 def test_a_query_over_its_memory_is_stopped_and_the_server_lives(store):
