@@ -58,6 +58,11 @@ def main(arguments: list[str] | None = None) -> None:
         fail(no_text(error))
     except BrokenPipeError:
         sys.exit(0)  # the reader of a pipe has seen enough
+    except MemoryError:
+        fail(
+            "Memory ran out; expected enough for what was asked. Ask for less at a time (fewer files, a shorter prompt) "
+            "or free memory. What was stored is unharmed."
+        )
     except OSError as error:
         if error.strerror is None:
             raise

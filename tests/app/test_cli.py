@@ -118,6 +118,17 @@ def test_an_interrupt_says_what_it_leaves(monkeypatch, capsys):
     assert "Interrupted" in capsys.readouterr().err
 
 
+def test_memory_that_runs_out_anywhere_is_one_sentence(monkeypatch, capsys):
+    def too_much(*_):
+        return bytearray(1 << 62)
+
+    monkeypatch.setattr("ingest.server.LocalServer.status", too_much)
+    with pytest.raises(SystemExit) as left:
+        main(["db", "status"])
+    told = capsys.readouterr().err
+    assert left.value.code == 2 and told.startswith("Memory ran out; expected") and "Traceback" not in told
+
+
 def test_one_prompt_is_traced_into_the_folder_named_and_again_into_the_same_graph(tmp_path, capsys):
     for _ in range(2):
         with pytest.raises(SystemExit) as left:
