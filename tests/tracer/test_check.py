@@ -52,6 +52,13 @@ def test_a_model_passes_every_check(tmp_path, architecture):
     assert len(checks) == 6 and all(check.passed for check in checks)
 
 
+def test_a_text_of_which_a_tokenizer_leaves_one_token_gives_way_to_tokens_that_have_a_variance(tmp_path):
+    folder = write_tokenizer(write_model(tmp_path / "tiny", "qwen2"), add_bos=True)  # read as Qwen's, it drops words
+    assert len(load_model(str(folder)).tokenizer("the capital of Texas").input_ids) == 1
+    seen = check(str(folder), str(write_dictionary(tmp_path / "dictionary", KIND)))[-1].seen
+    assert "nan" not in seen and "tokens drawn from the vocabulary" in seen
+
+
 @pytest.mark.parametrize("share", [0.75, 1.0])
 def test_the_explained_share_is_by_hand(tmp_path, folder, share):
     dictionary = explaining(tmp_path / "dictionary", open_model(folder), share)
