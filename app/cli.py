@@ -60,8 +60,8 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(0)  # the reader of a pipe has seen enough
     except MemoryError:
         fail(
-            "Memory ran out; expected enough for what was asked. Ask for less at a time (fewer files, a shorter prompt) "
-            "or free memory. What was stored is unharmed."
+            "Memory ran out; expected enough for what was asked. Ask for less at a time (fewer files, a shorter "
+            "prompt) or free memory. What was stored is unharmed."
         )
     except OSError as error:
         if error.strerror is None:

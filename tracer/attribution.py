@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from tracer.config import COST_SETTINGS, TARGET_SETTINGS, TraceConfig
-from tracer.errors import UnsupportedModelError
+from tracer.errors import SettingError, UnsupportedModelError
 from tracer.estimate import Estimate, check_fits, sizes_of
 from tracer.graph import AttributionGraph, GraphMetadata, weights_of
 from tracer.influence import prune
@@ -72,7 +72,7 @@ def attribute(
         PromptError: The prompt or a target cannot be traced.
         UnsupportedModelError: The model, or its frozen map, computes NaN on this prompt.
         DictionaryError: The dictionary's weights or labels are damaged.
-        SettingError: The memory does not suffice.
+        SettingError: The memory does not suffice, or `model` is something else.
     """
     watch, config = Stopwatch(), config or TraceConfig()
     say = log.info if config.verbose else log.debug
@@ -141,6 +141,11 @@ def _read(
     prompt: Prompt, model: ReplacementModel, config: TraceConfig, directions: Mapping[str, Any] | None
 ) -> tuple[Tensor, Asked, str]:
     """(P,) the tokens that the model runs on, what is asked of it, and the prompt as text."""
+    if not isinstance(model, ReplacementModel):
+        raise SettingError(
+            f"the model is of type {type(model).__name__}; expected what `tracer.load(model, transcoders)` returns. "
+            "Give the prompt first, then that."
+        )
     adapter = model.adapter
     token_P = encode_prompt(prompt, adapter, chat=config.chat, first_token=config.first_token)
     answer = encode_answer(config.answer, token_P, adapter) if config.answer else []

@@ -102,6 +102,10 @@ class AttributionGraph:
     edges: Edges
     metadata: GraphMetadata
 
+    def __repr__(self) -> str:
+        size = f"{len(self.nodes):,} nodes, {len(self.edges.source):,} edges"
+        return f"<AttributionGraph {self.metadata.slug!r}: {size}, of {self.metadata.source_set}>"
+
     @classmethod
     def build(
         cls,

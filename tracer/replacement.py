@@ -147,6 +147,10 @@ class ReplacementModel:
         self.transcoders.check_fits(self.adapter.name, self.adapter.n_layers, self.adapter.d_model)
         self.adapter.check_read_hook(self.transcoders.read_hook, self.adapter.name, self.adapter.parallel)
 
+    def __repr__(self) -> str:
+        size = f"{self.adapter.n_layers} layers of width {self.adapter.d_model}, on {self.adapter.device}"
+        return f"<ReplacementModel {self.adapter.name!r} with {self.transcoders.name!r}: {size}>"
+
     @property
     def source_set(self) -> str:
         """Name of the dictionary among all: its published name, or `model/dictionary`."""

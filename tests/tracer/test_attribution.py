@@ -529,6 +529,22 @@ def test_memory_that_runs_out_is_told_with_the_size_that_fits(model, monkeypatch
         tracer.attribute(TEXT, model)
 
 
+@pytest.mark.parametrize("given", ["path/to/model", None])
+def test_what_is_no_loaded_model_is_told_so(model, given):
+    for call in (tracer.attribute, tracer.expected_cost):
+        with pytest.raises(SettingError, match=r"is of type \w+; expected what `tracer.load\(model, transcoders\)`"):
+            call(TEXT, given)
+    with pytest.raises(SettingError, match="Give the prompt first"):
+        tracer.attribute(model, TEXT)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_model_and_a_graph_are_one_line_at_a_prompt(model, graph):
+    n_nodes, n_edges = len(graph.nodes), len(graph.edges.source)
+    assert f"{graph.metadata.slug!r}: {n_nodes:,} nodes, {n_edges:,} edges, of" in repr(graph)
+    assert f"{model.adapter.n_layers} layers of width {model.adapter.d_model}, on cpu" in repr(model)
+    assert "\n" not in repr(graph) + repr(model) and len(repr(graph)) < 200 and len(repr(model)) < 200
+
+
 def test_an_error_that_is_not_about_memory_stays_what_it_is(model, monkeypatch):
     from tracer.effects import DirectEffects
 
