@@ -112,6 +112,7 @@ class LocalServer:
         self.folder = Path(folder or home() / "neo4j").resolve()
         self.jars = jars or jar_cache()
         self._lesson = lesson
+        self._told_before = 0  # bytes of its own log that are of earlier starts
 
     def ensure(self, progress: Progress | None = None) -> Connection:
         """A connection to the running server; it is started, and its jars fetched, where it does not run yet.
@@ -302,7 +303,9 @@ class LocalServer:
         text = CONFIGURATION.format(host=HOST, port=port)
         (self.folder / "conf" / "neo4j.conf").write_text(text, encoding="utf-8")
         folders = (f"--home-dir={self.folder}", f"--config-dir={self.folder / 'conf'}")
-        with self._log_files[0].open("wb") as log:
+        printed, told = self._log_files
+        self._told_before = told.stat().st_size if told.exists() else 0
+        with printed.open("wb") as log:
             process = subprocess.Popen(
                 java_command(jars, MAIN_CLASS, *folders, options=SERVER_OPTIONS, lesson=self._lesson),
                 stdin=subprocess.DEVNULL,
@@ -332,7 +335,8 @@ class LocalServer:
 
     def _did_not_start(self, record: Record) -> StoreError:
         self._running()  # drops a stale record
-        lines = [line for path in self._log_files if path.exists() for line in _filled_lines(path)]
+        starts = zip(self._log_files, (0, self._told_before), strict=True)
+        lines = [line for path, start in starts if path.exists() for line in _filled_lines(path, start)]
         wrong = [line for line in lines if "ERROR" in line or "Exception" in line or "Caused by" in line]
         shown = "\n  ".join(line[:300] for line in (wrong[-5:] or lines[-5:]))
         return StoreError(
@@ -415,8 +419,8 @@ def initial_login(password: str, salt: bytes) -> str:
     return f"neo4j:SHA-256,{digest.hex()},{salt.hex()},{HASH_ROUNDS}:"
 
 
-def _filled_lines(path: Path) -> list[str]:
-    return [line for line in path.read_text("utf-8", "replace").splitlines() if line.strip()]
+def _filled_lines(path: Path, start: int = 0) -> list[str]:
+    return [line for line in path.read_bytes()[start:].decode("utf-8", "replace").splitlines() if line.strip()]
 
 
 def _make_folder(folder: Path) -> None:

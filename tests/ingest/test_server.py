@@ -174,6 +174,17 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(tmp_path, monkeypat
     assert not LocalServer(place).status().running
 
 
+def test_a_java_that_cannot_start_is_told_and_not_what_went_wrong_in_an_earlier_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("THROUGHLINE_JARS", str(shared_jars()))
+    monkeypatch.setenv("JDK_JAVA_OPTIONS", "-XX:+UseParallelGC")  # beside the one it is given
+    log = tmp_path / "neo4j" / "logs" / "neo4j.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("2026-11-28 00:05:58.044+0000 ERROR of yesterday\n")
+    with pytest.raises(StoreError, match=r"(?s)did not start.*Multiple garbage collectors") as caught:
+        LocalServer(tmp_path / "neo4j").ensure()
+    assert "yesterday" not in str(caught.value)
+
+
 def test_a_lost_password_is_explained(tmp_path, monkeypatch):
     monkeypatch.setenv("THROUGHLINE_JARS", str(shared_jars()))
     place = tmp_path / "neo4j"
