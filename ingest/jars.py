@@ -3,10 +3,13 @@
 import hashlib
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from tracer.errors import StoreError
 
@@ -60,15 +63,40 @@ def fetch_jars(folder: Path, progress: Progress | None = None, jars: tuple[Jar, 
         StoreError: A jar cannot be fetched, or has another hash than the pinned one even when fetched anew.
     """
     jars = jars or read_lock()
-    missing = [jar for jar in jars if not _is_good(jar, folder)]
-    if missing:
-        _fetch_all(missing, folder, len(jars), progress)
+    report = progress or (lambda done, total, what: None)
+    if _missing(jars, folder):
+        with _alone(folder, len(jars), report):
+            if missing := _missing(jars, folder):  # who held the lock may have fetched them
+                _fetch_all(missing, folder, len(jars), report)
     return jar_paths(folder, jars)
 
 
 def jar_paths(folder: Path, jars: tuple[Jar, ...] = ()) -> list[Path]:
     """Where all jars, or those of another list than the pinned one, are once they are fetched."""
     return [jar.path_in(folder) for jar in jars or read_lock()]
+
+
+def _missing(jars: tuple[Jar, ...], folder: Path) -> list[Jar]:
+    return [jar for jar in jars if not _is_good(jar, folder)]
+
+
+@contextmanager
+def _alone(folder: Path, total: int, report: Progress) -> Iterator[None]:
+    """One process at a time fetches: what another has half written looks damaged, and would be thrown away."""
+    lock = FileLock(folder / "fetching.lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            report(0, total, "waiting: another command fetches Neo4j")
+            lock.acquire()
+    except OSError as error:
+        raise _cannot_fetch(0, total, folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _is_good(jar: Jar, folder: Path) -> bool:
@@ -79,7 +107,7 @@ def _is_good(jar: Jar, folder: Path) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() == jar.sha256
 
 
-def _fetch_all(missing: list[Jar], folder: Path, total: int, progress: Progress | None) -> None:
+def _fetch_all(missing: list[Jar], folder: Path, total: int, report: Progress) -> None:
     from jgo.maven import MavenContext  # a second of imports, needed once in the life of an installation
 
     mirror = os.environ.get("THROUGHLINE_MAVEN")  # a company's own repository; every file is checked all the same
@@ -87,7 +115,6 @@ def _fetch_all(missing: list[Jar], folder: Path, total: int, progress: Progress 
         repo_cache=folder, timeout=TIMEOUT_S, remote_repos={"mirror": mirror.rstrip("/")} if mirror else None
     )
     done = total - len(missing)
-    report = progress or (lambda done, total, what: None)
     report(done, total, "fetching Neo4j")
     with ThreadPoolExecutor(N_THREADS) as pool:
         futures = [pool.submit(_fetch, jar, folder, context) for jar in missing]

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -69,6 +70,14 @@ def test_what_is_there_and_good_is_not_fetched_again(mirror, tmp_path):
     Quiet.asked.clear()
     fetch_jars(tmp_path / "jars", lambda *step: pytest.fail("nothing is to be told"), jars)
     assert not Quiet.asked
+
+
+def test_two_that_fetch_into_one_folder_at_once_wait_for_each_other(mirror, tmp_path):
+    jars = tuple(publish(mirror, f"part{n}", bytes([n]) * 1_000_000) for n in range(20))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: fetch_jars(tmp_path / "jars", jars=jars), range(4)))
+    assert all(path.read_bytes() == bytes([n]) * 1_000_000 for paths in found for n, path in enumerate(paths))
+    assert sorted(name for name in Quiet.asked if name.endswith(".jar")) == sorted(jar.file_name for jar in jars)
 
 
 def test_another_content_than_the_pinned_one_is_fetched_twice_and_refused(mirror, tmp_path):
