@@ -46,7 +46,6 @@ UNPLANNED = (
     f"The server did not say within {PLAN_S + PATIENCE_S} s how it would answer the query; expected Cypher that can be "
     "planned. It is too long, or nests too deep: split it, or put long lists into parameters."
 )
-TRIVIAL = "RETURN 1"
 BROKEN_DOWN = (
     "Neo4j broke down on this query ({said}), and answers others. Most often a query nests too deep: split it, or put "
     "long lists into parameters. Where it does not, `throughline verify` tells whether what is stored is whole."
@@ -149,8 +148,7 @@ class Client:
                 user_agent=self._agent,
             )
             try:
-                with self._session(neo4j.READ_ACCESS) as session:
-                    session.run(TRIVIAL).consume()  # a login alone does not tell whether the database exists
+                self._ask_trivially()  # a login alone does not tell whether the database exists
             except BaseException:
                 self._driver.close()
                 raise
@@ -186,15 +184,23 @@ class Client:
             self._blamed_on_the_query(),
             self._session(neo4j.READ_ACCESS, 1000 if max_size is None else ROWS_AT_ONCE) as session,
             _left_after(timeout_s, session, ENDLESS),
-            session.begin_transaction(timeout=timeout_s, metadata={"name": name}) as tx,
             self._ended_with_us(name),
         ):
-            before = _stamp(tx, stamp)
-            result = tx.run(text, dict(parameters))  # pyright: ignore[reportArgumentType]
+
+            def asked(text: str, parameters: Mapping[str, Any]) -> neo4j.Result:
+                # in a transaction of its own: only such a one may be divided (IN CONCURRENT TRANSACTIONS)
+                query = neo4j.Query(text, metadata={"name": name}, timeout=timeout_s)  # pyright: ignore[reportArgumentType]
+                return session.run(query, dict(parameters))
+
+            def stamped() -> dict[str, Any]:
+                return next((record.data() for record in asked(stamp, {})), {}) if stamp else {}
+
+            before = stamped()
+            result = asked(text, parameters)
             records, truncated = _first_rows(result, max_rows, max_size)
             columns = tuple(result.keys())
             result.consume()  # what is over max_rows stays at the server
-            settled = stamp is None or (not before["busy"] and before == _stamp(tx, stamp))
+            settled = not before.get("busy") and before == stamped()
         return Rows(columns, records, (time.perf_counter() - began) * 1000, truncated, settled)
 
     def cancel(self, name: str) -> bool:
@@ -218,8 +224,7 @@ class Client:
             yield
         except neo4j.exceptions.DatabaseError as error:
             with suppress(neo4j.exceptions.Neo4jError, neo4j.exceptions.DriverError, OSError):
-                with self._session(neo4j.READ_ACCESS) as session:
-                    session.run(TRIVIAL).consume()
+                self._ask_trivially()
                 raise QueryError(BROKEN_DOWN.format(said=_short(error))) from error
             raise
 
@@ -276,6 +281,10 @@ class Client:
         with translated(self.connection), self._session(neo4j.WRITE_ACCESS) as session:
             session.run(text).consume()  # pyright: ignore[reportArgumentType]
 
+    def _ask_trivially(self) -> None:
+        with self._session(neo4j.READ_ACCESS) as session:
+            session.run("RETURN 1").consume()
+
     def _session(self, mode: str, rows_at_once: int = 1000) -> neo4j.Session:
         database = self.connection.database
         return self._driver.session(database=database, default_access_mode=mode, fetch_size=rows_at_once)
@@ -315,6 +324,8 @@ def plain(value: Any) -> Any:
     A node is {_kind: "node", _id, _labels, ...properties}, a relationship {_kind: "relationship", _id, _type,
     _source, _target, ...properties} and a path {_kind: "path", nodes, relationships}.
     """
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, neo4j.graph.Node):
         return {"_kind": "node", "_id": value.element_id, "_labels": sorted(value.labels)} | _properties(value)
     if isinstance(value, neo4j.graph.Relationship):
@@ -333,18 +344,11 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, neo4j.time.DateTime | neo4j.time.Date | neo4j.time.Time | neo4j.time.Duration):
         return value.iso_format()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
     return str(value)  # points, vectors, bytes: shown, never computed with
 
 
 def _properties(entity: neo4j.graph.Entity) -> dict[str, Any]:
     return {key: plain(value) for key, value in entity.items()}
-
-
-def _stamp(tx: neo4j.Transaction, text: str | None) -> dict[str, Any]:
-    rows = [record.data() for record in tx.run(text)] if text else []  # pyright: ignore[reportArgumentType]
-    return rows[0] if rows else {"busy": False}
 
 
 def _first_rows(result: neo4j.Result, max_rows: int | None, max_size: int | None) -> tuple[list[dict[str, Any]], bool]:

@@ -49,53 +49,57 @@ WITH graph_id, place,
           ELSE nodes END AS nodes ORDER BY place
 WITH graph_id, collect(nodes) AS groups WHERE size(groups) = size($terms)
 
+// graph by graph, on all processors of the server (in transactions that only read, and end where this one is ended),
 // from the last text back to the first: the best path that starts at each of the nodes of a text and goes on to the end.
 // Of all ways that meet in a node only the best goes on, link by link, so ways are not listed; as links that are strong
 // enough are few into a node and can be many out of it, up to two are followed backwards, and one out of the text
 // before. Those come first: a way that goes back two links counts only where one of them ends
-WITH graph_id, groups, size(groups) - 2 AS last
-UNWIND reduce(
-  paths = [node IN groups[last + 1] | [node, 1.0, []]],
-  place IN range(last, 0, -1) | COLLECT {
-    CALL (groups, place) {
-      UNWIND groups[place] AS source
-      MATCH (source)-[edge:AFFECTS]->(node) WHERE edge.share >= $min_share
-      RETURN collect([node, edge, source]) AS firsts, collect(DISTINCT node) AS reached
-    }
-    CALL (paths) {
-      UNWIND paths AS path
-      WITH path[0] AS target, path[1] AS strength, path[2] AS edges
-      MATCH (target)<-[edge:AFFECTS]-(source) WHERE edge.share >= $min_share
-      WITH source, max([strength * edge.share, [edge] + edges]) AS best
-      RETURN collect([source, best[0], best[1]]) AS near
-    }
-    CALL (paths, near, reached) {
-      CALL (paths, near, reached) {
-        UNWIND [way IN paths + near WHERE way[0] IN reached] AS way
-        RETURN way[0] AS node, [way[1], way[2]] AS way
-        UNION ALL
-        UNWIND near AS way
-        WITH way[0] AS source, way[1] AS strength, way[2] AS edges, reached
-        MATCH (source)<-[edge:AFFECTS]-(node) WHERE edge.share >= $min_share AND node IN reached
-        RETURN node, [strength * edge.share, [edge] + edges] AS way
+CALL (groups) {
+  WITH groups, size(groups) - 2 AS last
+  UNWIND reduce(
+    paths = [node IN groups[last + 1] | [node, 1.0, []]],
+    place IN range(last, 0, -1) | COLLECT {
+      CALL (groups, place) {
+        UNWIND groups[place] AS source
+        MATCH (source)-[edge:AFFECTS]->(node) WHERE edge.share >= $min_share
+        RETURN collect([node, edge, source]) AS firsts, collect(DISTINCT node) AS reached
       }
-      WITH node, max(way) AS best
-      RETURN collect([node, best]) AS ways, collect(node) AS met
-    }
-    CALL (firsts, ways, met) {
-      UNWIND ways AS way
-      RETURN way[0] AS node, way[1] AS way, null AS first
-      UNION ALL
-      UNWIND [first IN firsts WHERE first[0] IN met] AS first
-      RETURN first[0] AS node, null AS way, first
-    }
-    WITH node, max(way) AS way, collect(first) AS firsts
-    UNWIND firsts AS first
-    WITH first[1] AS edge, first[2] AS node, way
-    WITH node, max([way[0] * edge.share, [edge] + way[1]]) AS best
-    RETURN [node, best[0], best[1]]
-  }) AS path
-WITH graph_id, max([path[1], path[2]]) AS path
+      CALL (paths) {
+        UNWIND paths AS path
+        WITH path[0] AS target, path[1] AS strength, path[2] AS edges
+        MATCH (target)<-[edge:AFFECTS]-(source) WHERE edge.share >= $min_share
+        WITH source, max([strength * edge.share, [edge] + edges]) AS best
+        RETURN collect([source, best[0], best[1]]) AS near
+      }
+      CALL (paths, near, reached) {
+        CALL (paths, near, reached) {
+          UNWIND [way IN paths + near WHERE way[0] IN reached] AS way
+          RETURN way[0] AS node, [way[1], way[2]] AS way
+          UNION ALL
+          UNWIND near AS way
+          WITH way[0] AS source, way[1] AS strength, way[2] AS edges, reached
+          MATCH (source)<-[edge:AFFECTS]-(node) WHERE edge.share >= $min_share AND node IN reached
+          RETURN node, [strength * edge.share, [edge] + edges] AS way
+        }
+        WITH node, max(way) AS best
+        RETURN collect([node, best]) AS ways, collect(node) AS met
+      }
+      CALL (firsts, ways, met) {
+        UNWIND ways AS way
+        RETURN way[0] AS node, way[1] AS way, null AS first
+        UNION ALL
+        UNWIND [first IN firsts WHERE first[0] IN met] AS first
+        RETURN first[0] AS node, null AS way, first
+      }
+      WITH node, max(way) AS way, collect(first) AS firsts
+      UNWIND firsts AS first
+      WITH first[1] AS edge, first[2] AS node, way
+      WITH node, max([way[0] * edge.share, [edge] + way[1]]) AS best
+      RETURN [node, best[0], best[1]]
+    }) AS path
+  RETURN max([path[1], path[2]]) AS path
+} IN 8 CONCURRENT TRANSACTIONS OF 5 ROWS
+WITH graph_id, path WHERE path IS NOT NULL
 MATCH (graph:Graph {graph_id: graph_id, ready: true}) USING INDEX SEEK graph:Graph(graph_id)
 WITH graph, path[0] AS strength, path[1] AS edges, [startNode(path[1][0])] + [edge IN path[1] | endNode(edge)] AS nodes
 RETURN graph.graph_id AS graph_id, graph.slug AS slug, graph.prompt AS prompt, strength,

@@ -17,6 +17,8 @@ from tests.ingest.made_graphs import make_graph
 from tracer.errors import QueryError, StoreUnreachableError
 
 ENDLESS = "UNWIND range(1, 1000000000000) AS x WITH x WHERE x % 7 = 8 RETURN count(x)"
+DIVIDED = f"UNWIND range(1, 9) AS part CALL (part) {{ {ENDLESS} AS n }} IN 4 CONCURRENT TRANSACTIONS OF 1 ROWS RETURN n"
+RUNNING = "SHOW TRANSACTIONS YIELD currentQuery AS text WHERE text = $text RETURN count(*) AS n"
 ALLOWED = [
     "MATCH (n:Node) RETURN count(n) AS n",
     "// a remark\nMATCH (g:Graph) RETURN g.slug AS slug",
@@ -42,6 +44,9 @@ ALLOWED = [
     "MATCH (use:Node) RETURN use.use AS use ORDER BY use // USE system apoc.load.json('x')",
     "MATCH (n:`USE x`) RETURN n.`create.a` AS `SET (x)`",
     "UNWIND ['CREATE (n)', 'DELETE'] AS text RETURN text",
+    "CALL { RETURN 1 AS x } IN TRANSACTIONS RETURN x",
+    "UNWIND [0, 1] AS x CALL (x) { RETURN 1 / x AS y } IN TRANSACTIONS OF 1 ROWS ON ERROR CONTINUE RETURN y",
+    "MATCH (n:Node) CALL (n) { MATCH (n)-[r:AFFECTS]->() RETURN r } IN 3 CONCURRENT TRANSACTIONS OF 2 ROWS RETURN n, r",
 ]
 
 
@@ -95,11 +100,13 @@ def test_rows_over_the_limit_are_left_out_and_it_is_said(store):
     assert not store.cypher("UNWIND range(1, 10) AS x RETURN x", max_rows=10).truncated
 
 
-def test_a_query_over_its_time_is_stopped(store):
+@pytest.mark.parametrize("endless", [ENDLESS, DIVIDED])
+def test_a_query_over_its_time_is_stopped_in_all_its_transactions(store, endless):
     began = time.perf_counter()
     with pytest.raises(QueryError, match="longer than its time limit"):
-        store.cypher(ENDLESS, timeout_s=1)
+        store.cypher(endless, timeout_s=1)
     assert time.perf_counter() - began < 20
+    assert not store._client.read(RUNNING, {"text": endless}).records[0]["n"]
 
 
 def test_an_expression_that_the_server_cannot_stop_is_given_up_and_others_go_on(store, monkeypatch):
@@ -137,9 +144,18 @@ def test_what_breaks_the_server_down_is_the_query_where_others_are_answered_and_
         store.cypher("RETURN 1 AS x")
 
 
-def test_a_query_over_its_memory_is_stopped_and_the_server_lives(store):
+@pytest.mark.parametrize(
+    "text",
+    [
+        "UNWIND range(1, 100000000) AS x WITH collect('text ' + x) AS y RETURN size(y)",
+        # each of these needs a quarter of what one query may have
+        "UNWIND range(1, 16) AS part CALL (part) { UNWIND range(1, 10000000) AS x RETURN collect(x) AS y } "
+        "IN 16 CONCURRENT TRANSACTIONS OF 1 ROWS RETURN size(y)",
+    ],
+)
+def test_a_query_over_its_memory_is_stopped_and_the_server_lives(store, text):
     with pytest.raises(QueryError, match=r"(?i)more memory|time limit"):
-        store.cypher("UNWIND range(1, 100000000) AS x WITH collect('text ' + x) AS y RETURN size(y)", timeout_s=60)
+        store.cypher(text, timeout_s=60)
     assert store.cypher("RETURN 1 AS x").records == [{"x": 1}]
 
 
@@ -171,12 +187,13 @@ def test_a_procedure_in_other_capitals_is_told_as_it_is_written(store, written):
         store.cypher(f"CALL {written}('a', 'b')")
 
 
-def test_a_query_is_cancelled_by_its_name_and_no_other_is(store):
+@pytest.mark.parametrize("endless", [ENDLESS, DIVIDED])
+def test_a_query_is_cancelled_by_its_name_and_no_other_is(store, endless):
     failed: list[QueryError] = []
 
     def ask() -> None:
         try:
-            store.cypher(ENDLESS, timeout_s=120, name="mine")
+            store.cypher(endless, timeout_s=120, name="mine")
         except QueryError as error:
             failed.append(error)
 
@@ -189,21 +206,22 @@ def test_a_query_is_cancelled_by_its_name_and_no_other_is(store):
     asking.join()
     assert "was cancelled" in str(failed[0]) and time.perf_counter() - began < 60
     assert not store.cancel("mine")
+    assert not store._client.read(RUNNING, {"text": endless}).records[0]["n"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
-def test_ctrl_c_ends_the_query_here_and_at_the_server(store):
-    command = [sys.executable, "-m", "app.cli", "cypher", ENDLESS, "--timeout-s", "300"]
+@pytest.mark.parametrize("endless", [ENDLESS, DIVIDED])
+def test_ctrl_c_ends_the_query_here_and_at_the_server(store, endless):
+    command = [sys.executable, "-m", "app.cli", "cypher", endless, "--timeout-s", "300"]
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs do not hear Ctrl-C
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
-    running = "SHOW TRANSACTIONS YIELD currentQuery AS text WHERE text = $text RETURN count(*) AS n"
-    while not store._client.read(running, {"text": ENDLESS}).records[0]["n"]:
+    while not store._client.read(RUNNING, {"text": endless}).records[0]["n"]:
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     told = process.communicate(timeout=60)[1]
     assert "Interrupted" in told and process.returncode == 130
-    assert not store._client.read(running, {"text": ENDLESS}).records[0]["n"]
+    assert not store._client.read(RUNNING, {"text": endless}).records[0]["n"]
 
 
 def test_graph_values_say_what_they_are(store):

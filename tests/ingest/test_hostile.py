@@ -238,11 +238,6 @@ RETURN apoc /* */ . load . /**/ json ('x') AS x
 RETURN ap\\u006fc.load.json('x') AS x
 RETURN genai.vector.encode('secret', 'OpenAI', {token: 'x'}) AS x
 """
-COMMITS_BETWEEN = """
-CALL { RETURN 1 AS x } IN TRANSACTIONS RETURN x
-CALL () { RETURN 1 AS x } IN TRANSACTIONS OF 10 ROWS ON ERROR CONTINUE REPORT STATUS AS s RETURN x, s
-MATCH (n) CALL (n) { RETURN n.label AS x } IN 2 CONCURRENT TRANSACTIONS RETURN x
-"""
 GUISES = ("{}", "CYPHER 25 {}", "EXPLAIN {}", "PROFILE {}", "// a remark\n\n  cypher 5 /* */ {};\n//")
 CONTENT = (
     "MATCH (n) RETURN elementId(n) AS id, labels(n) AS names, properties(n) AS has ORDER BY id",
@@ -265,7 +260,7 @@ def lines(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
-HOSTILE = lines(WRITES) + lines(SCHEMA) + lines(ADMINISTERS) + lines(READS_OUTSIDE) + lines(COMMITS_BETWEEN)
+HOSTILE = lines(WRITES) + lines(SCHEMA) + lines(ADMINISTERS) + lines(READS_OUTSIDE)
 
 
 def state(store: GraphStore, texts: tuple[str, ...]) -> str:

@@ -194,14 +194,16 @@ def test_two_writers_at_once_count_every_graph_once(store):
     check_aggregates(store, graphs)
 
 
-def test_a_query_that_runs_while_a_graph_is_removed_sees_it_whole_or_not_at_all(store):
+@pytest.mark.parametrize("divided", ["", "IN 2 CONCURRENT TRANSACTIONS OF 5 ROWS"])
+def test_a_query_that_runs_while_a_graph_is_removed_sees_it_whole_or_not_at_all(store, divided):
     graph = large_graph(300, 6_000)
     store.add(graph)
-    text = """
-    MATCH (n:Node {graph_id: $graph_id}) WITH count(n) AS before
-    CALL () { UNWIND range(1, 1_000_000) AS i WITH i WHERE i % 2 = 0 RETURN count(i) AS counted }
-    OPTIONAL MATCH (:Node {graph_id: $graph_id})-[e:AFFECTS]->()
-    RETURN before, count(e) AS after
+    text = f"""
+    MATCH (n:Node {{graph_id: $graph_id}}) WITH collect(n) AS nodes
+    CALL () {{ UNWIND range(1, 1_000_000) AS i WITH i WHERE i % 2 = 0 RETURN count(i) AS counted }}
+    UNWIND nodes AS n
+    CALL (n) {{ MATCH (n)-[e:AFFECTS]->() RETURN count(e) AS n_edges }} {divided}
+    RETURN count(n.node_id) AS before, sum(n_edges) AS after
     """
     removal = threading.Timer(0.1, store.remove, [graph.graph_id])
     removal.start()
