@@ -121,15 +121,17 @@ class LocalServer:
             StoreError: It cannot be fetched or does not start; the message has the last lines of its log.
         """
         record = self._running()
-        if record is None or self._data_before.exists() or self._is_stuck(record):
-            with self._alone():
-                if self._data_before.exists():
-                    self._take_back()
-                record = self._running()
-                if record and self._is_stuck(record):
-                    self._stop()
-                    record = None
-                record = record or self._start(progress)
+        usable = record and not self._data_before.exists() and not self._is_stuck(record)
+        if record and usable and (connection := self._answer(record, progress)):
+            return connection  # else none runs, or another command was stopping it
+        with self._alone():
+            if self._data_before.exists():
+                self._take_back()
+            record = self._running()
+            if record and self._is_stuck(record):
+                self._stop()
+                record = None
+            record = record or self._start(progress)
         return self._wait(record, progress)
 
     def status(self) -> ServerStatus:
@@ -318,7 +320,12 @@ class LocalServer:
         return self._write_record(Record(process.pid, port, time.time()))
 
     def _wait(self, record: Record, progress: Progress | None) -> Connection:
-        """Wait for a real login, which is the only proof that the server answers."""
+        if connection := self._answer(record, progress):
+            return connection
+        raise self._did_not_start(record)
+
+    def _answer(self, record: Record, progress: Progress | None) -> Connection | None:
+        """Wait for a real login, which is the only proof that the server answers; None where it ends before."""
         connection = self._connection(record)
         deadline = time.monotonic() + START_TIMEOUT_S
         told = False
@@ -326,7 +333,7 @@ class LocalServer:
             if _answers(connection, record.port):
                 return connection
             if not self._is_ours(record.pid):
-                raise self._did_not_start(record)
+                return None
             if progress and not told:
                 progress(0, 1, "starting Neo4j")
                 told = True

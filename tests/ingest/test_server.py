@@ -6,6 +6,8 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +49,12 @@ def pid_of(server: LocalServer) -> int:
     pid = server.status().pid
     assert pid
     return pid
+
+
+def answers(connection: Connection) -> bool:
+    host, _, port = connection.uri.rpartition("/")[2].partition(":")
+    with socket.socket() as tried:
+        return tried.connect_ex((host, int(port))) == 0
 
 
 def servers_in(folder: Path) -> list[int]:
@@ -126,6 +134,17 @@ def test_a_killed_server_is_started_again_with_everything_in_it(server):
         assert store.has(graph.graph_id)
         assert sorted(store.fetch(graph.graph_id).edges.effect) == sorted(graph.pruned().edges.effect)
     assert pid_of(server) != before
+
+
+def test_a_command_that_comes_while_another_stops_it_starts_it_again(folder, server):
+    before = server.ensure()
+    stopping = threading.Thread(target=LocalServer(folder).stop)
+    stopping.start()
+    while answers(before):  # no longer, a second or two before its process ends
+        time.sleep(0.01)
+    with GraphStore(server.ensure()) as store:
+        assert store.cypher("RETURN 1 AS x").records
+    stopping.join()
 
 
 def test_stop_ends_it_and_reset_empties_it(server):
