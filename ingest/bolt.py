@@ -187,16 +187,17 @@ class Client:
             self._ended_with_us(name),
         ):
 
-            def asked(text: str, parameters: Mapping[str, Any]) -> neo4j.Result:
-                # in a transaction of its own: only such a one may be divided (IN CONCURRENT TRANSACTIONS)
-                query = neo4j.Query(text, metadata={"name": name}, timeout=timeout_s)  # pyright: ignore[reportArgumentType]
-                return session.run(query, dict(parameters))
-
             def stamped() -> dict[str, Any]:
-                return next((record.data() for record in asked(stamp, {})), {}) if stamp else {}
+                if stamp is None:
+                    return {}
+                row = session.run(neo4j.Query(stamp, timeout=timeout_s)).single()  # pyright: ignore[reportArgumentType]
+                return row.data() if row else {}
 
             before = stamped()
-            result = asked(text, parameters)
+            # each in a transaction of its own: only such a one may be divided (IN CONCURRENT TRANSACTIONS). The name is
+            # that of the query alone, or `cancel` would end a stamp and leave the query to begin after it
+            query = neo4j.Query(text, metadata={"name": name}, timeout=timeout_s)  # pyright: ignore[reportArgumentType]
+            result = session.run(query, dict(parameters))
             records, truncated = _first_rows(result, max_rows, max_size)
             columns = tuple(result.keys())
             result.consume()  # what is over max_rows stays at the server
