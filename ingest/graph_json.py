@@ -51,7 +51,7 @@ class NodeNames:
 def write_json(graph: AttributionGraph, path: Path) -> None:
     """Write the JSON of circuit-tracer and Neuronpedia, with labels, pins and supernodes; gzipped if named `.gz`.
 
-    `influence` is the cumulative share at the node's rank, as there. Read again, it is the same graph.
+    `influence` is that of `cumulative_influence`. Read again, it is the same graph.
     """
     ids = node_ids_of(graph)
     rows = graph.nodes[["kind", "layer", "index", "position"]].itertuples(index=False)
@@ -75,6 +75,24 @@ def write_document(graph: AttributionGraph, path: Path, metadata: dict[str, Any]
         out.write("\n}\n")
         out.flush()
         out.detach()
+
+
+def cumulative_influence(graph: AttributionGraph) -> np.ndarray:
+    """(N,) The share of all influence that each node and the ones above it carry, as files say it.
+
+    What pruning left carries `node_threshold` of the whole, so the shares of a pruned graph end there: viewers hide
+    every node beyond the threshold that the file names.
+    """
+    share_N = cumulative_shares(walked_influence(graph))
+    left = 1 if graph.metadata.complete else metadata_of(graph).get("node_threshold")
+    return np.minimum(share_N, 1) * (left if isinstance(left, int | float) and 0 < left < 1 else 1)
+
+
+def walked_influence(graph: AttributionGraph) -> np.ndarray:
+    """(N,) The chance that a walk back comes to each node; it starts at outputs, and never comes back to them."""
+    influence_N = graph.nodes["influence"].to_numpy(np.float64).copy()
+    influence_N[graph.slice_of(NodeKind.LOGIT)] = 0
+    return influence_N
 
 
 def node_ids_of(graph: AttributionGraph) -> list[str]:
@@ -177,9 +195,7 @@ def _view(provenance: dict[str, Any]) -> dict[str, str]:
 
 
 def _json_nodes(graph: AttributionGraph, names: NodeNames) -> Iterator[dict[str, Any]]:
-    influence_N = graph.nodes["influence"].to_numpy(np.float64).copy()
-    influence_N[graph.slice_of(NodeKind.LOGIT)] = 0
-    share_N = cumulative_shares(influence_N).tolist()
+    share_N = cumulative_influence(graph).tolist()
     details, nodes = graph.metadata.provenance.get("node_details", {}), graph.nodes.to_dict("records")
     target = _target(graph)
     id_of = dict(zip(graph.nodes["node_id"], names.ids, strict=True))

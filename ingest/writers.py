@@ -12,11 +12,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from ingest.export_formats import ExportFormat
-from ingest.graph_json import has_attention, write_json
+from ingest.graph_json import cumulative_influence, has_attention, walked_influence, write_json
 from ingest.replacing import replacing
 from ingest.static_folder import write_static
 from tracer.graph import AttributionGraph
-from tracer.influence import cumulative_shares
 from tracer.schema import NodeKind
 
 WHOLE: tuple[ExportFormat, ...] = ("npz", "parquet")  # formats that say themselves what pruning left
@@ -52,13 +51,11 @@ def write_npz(graph: AttributionGraph, path: Path) -> None:
     `adjacency` (N, N): row = target, column = source, nodes in the order of `NodeKind`. `active_features` (A, 3):
     layer, position, index, with `activation_values`; `selected_features` points into it. `logit_tokens`,
     `logit_probs`. `node_kind` (0 feature, 1 error, 2 token, 3 logit, 4 bias), `node_layer`, `node_pos`, `node_mask`,
-    `edge_mask` (bits of a row packed), `influence` (cumulative share at the node's rank), `node_influence`,
+    `edge_mask` (bits of a row packed), `influence` (`cumulative_influence`), `node_influence`,
     `scores` (replacement, completeness), `input_tokens`. Matrices are written a block of rows at a time.
     """
     nodes, edges, n = graph.nodes, graph.edges, len(graph.nodes)
     features, tokens, logits = (graph.slice_of(kind) for kind in (NodeKind.FEATURE, NodeKind.TOKEN, NodeKind.LOGIT))
-    influence_N = nodes["influence"].to_numpy(np.float64).copy()
-    influence_N[logits] = 0  # a walk starts there, and never comes back
     arrays = {
         "active_features": nodes[["layer", "position", "index"]].to_numpy(np.int64)[features],
         "activation_values": nodes["activation"].to_numpy()[features],
@@ -70,8 +67,8 @@ def write_npz(graph: AttributionGraph, path: Path) -> None:
         "node_layer": nodes["layer"].to_numpy(np.int64),
         "node_pos": nodes["position"].to_numpy(np.int64),
         "node_mask": nodes["kept"].to_numpy(),
-        "influence": cumulative_shares(influence_N).astype(np.float32),
-        "node_influence": influence_N.astype(np.float32),
+        "influence": cumulative_influence(graph).astype(np.float32),
+        "node_influence": walked_influence(graph).astype(np.float32),
         "scores": np.array([graph.metadata.replacement_score, graph.metadata.completeness_score], np.float64),
     }
     effect_NN, kept_NN = (

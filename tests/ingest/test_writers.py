@@ -17,6 +17,7 @@ from jsonschema import Draft7Validator
 
 from app.exporting import with_marks
 from ingest.export_formats import format_of
+from ingest.graph_json import cumulative_influence, walked_influence
 from ingest.load import graph_places
 from ingest.readers import read_graph_file
 from ingest.writers import write_graph, write_json
@@ -212,6 +213,36 @@ def test_json_says_influence_and_features_as_circuit_tracer_does(tmp_path):
     assert (logit["layer"], logit["clerp"], logit["token_prob"]) == ("3", 'Output " y" (p=0.500)', 0.5)
     assert [node["influence"] for node in content["nodes"]] == [1.0, 0.75, None]
     assert content["metadata"]["feature_details"] == {"neuronpedia_source_set": "set"}
+
+
+def test_viewers_show_every_node_that_pruning_left(tmp_path):
+    """They hide nodes whose `influence` is beyond the `node_threshold` of the file."""
+    graph = _at_threshold(make_graph(1), 0.8)
+    write_graph(graph, tmp_path / "g.json", "json")
+    write_graph(graph, tmp_path, "anthropic")
+    for file in ("g.json", "graph_data/made-1.json"):
+        content = json.loads((tmp_path / file).read_text())
+        shares = [node["influence"] for node in content["nodes"] if node["feature_type"] != "logit"]
+        assert content["metadata"]["node_threshold"] == 0.8 and max(shares) == 0.8 > min(shares) > 0
+    listed = json.loads((tmp_path / "data/graph-metadata.json").read_text())["graphs"]
+    assert [entry["node_threshold"] for entry in listed] == [0.8]
+
+
+@pytest.mark.parametrize("threshold, last", [(0.8, 0.8), (1.0, 1.0), (0.0, 1.0), (None, 1.0), ("0.8", 1.0), (7, 1.0)])
+def test_shares_of_a_pruned_graph_end_at_its_threshold_and_those_of_a_whole_one_at_1(threshold, last):
+    whole = _at_threshold(make_graph(1), threshold)
+    assert cumulative_influence(whole).max() == pytest.approx(1, abs=1e-9)
+    share_N = cumulative_influence(whole.pruned())
+    assert share_N.max() == last
+    features_N, influence_N = whole.pruned().slice_of(NodeKind.FEATURE), walked_influence(whole.pruned())
+    order = np.argsort(share_N[features_N], kind="stable")
+    assert (np.diff(influence_N[features_N][order]) <= 0).all()
+
+
+def _at_threshold(graph, threshold):
+    config = {"config": {"node_threshold": threshold}}
+    about = replace(graph.metadata, provenance=graph.metadata.provenance | config)
+    return replace(graph, metadata=about)
 
 
 def test_a_name_that_ends_in_gz_is_packed_and_the_same_graph_gives_the_same_bytes(tmp_path):
