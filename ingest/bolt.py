@@ -36,6 +36,7 @@ MAX_RETRY_S = 30  # of a write that met a deadlock with another writer
 PLAN_S = 10  # in which the server says how it would answer a query
 PATIENCE_S = 5  # beyond its time limit with a server that does not keep to it
 CANCELLED = "Neo.ClientError.Transaction.Terminated"
+ALREADY_THERE = re.compile(r"Neo\.ClientError\.Schema\.\w+AlreadyExists")
 NOT_IN_THIS_EDITION = "51N27"
 ENDLESS = (
     "The query took longer than its time limit and was given up. The server may go on with it: it cannot be stopped "
@@ -248,18 +249,15 @@ class Client:
 
         Not the driver's own `execute_write`: that goes on trying for as long when the server is gone.
         """
-        deadline = time.monotonic() + MAX_RETRY_S
-        with translated(self.connection), self._session(neo4j.WRITE_ACCESS) as session:
-            while True:
-                try:
-                    with session.begin_transaction(timeout=timeout_s) as tx:
-                        done = work(Transaction(tx))
-                        tx.commit()
-                        return done
-                except neo4j.exceptions.TransientError as error:
-                    if _lacks_memory(error) or not error.is_retryable() or time.monotonic() > deadline:
-                        raise
-                    time.sleep(random.uniform(0.05, 0.5))  # at random, so that two writers do not meet again
+
+        def attempt() -> T:
+            with self._session(neo4j.WRITE_ACCESS) as session, session.begin_transaction(timeout=timeout_s) as tx:
+                done = work(Transaction(tx))
+                tx.commit()
+                return done
+
+        with translated(self.connection):
+            return _again_after_deadlocks(attempt)
 
     @contextmanager
     def held(self, work: Callable[["Transaction"], T]) -> Iterator[T]:
@@ -278,9 +276,21 @@ class Client:
         return self.read(_OTHERS, {"agent": self._agent}).records[0]["others"]
 
     def run_schema(self, text: str) -> None:
-        """Run a schema command, which cannot share a transaction with data."""
-        with translated(self.connection), self._session(neo4j.WRITE_ACCESS) as session:
-            session.run(text).consume()  # pyright: ignore[reportArgumentType]
+        """Run a command on the schema, which cannot share a transaction with data; done again like `write`.
+
+        To make what is there, under this or another name, is no failure: another command may have made it just now.
+        """
+
+        def attempt() -> None:
+            with self._session(neo4j.WRITE_ACCESS) as session:
+                try:
+                    session.run(text).consume()  # pyright: ignore[reportArgumentType]
+                except neo4j.exceptions.ClientError as error:
+                    if not ALREADY_THERE.fullmatch(error.code or ""):
+                        raise
+
+        with translated(self.connection):
+            _again_after_deadlocks(attempt)
 
     def _ask_trivially(self) -> None:
         with self._session(neo4j.READ_ACCESS) as session:
@@ -289,6 +299,18 @@ class Client:
     def _session(self, mode: str, rows_at_once: int = 1000) -> neo4j.Session:
         database = self.connection.database
         return self._driver.session(database=database, default_access_mode=mode, fetch_size=rows_at_once)
+
+
+def _again_after_deadlocks(attempt: Callable[[], T]) -> T:
+    """What an attempt to write returns, made again where another writer was in the way."""
+    deadline = time.monotonic() + MAX_RETRY_S
+    while True:
+        try:
+            return attempt()
+        except neo4j.exceptions.TransientError as error:
+            if _lacks_memory(error) or not error.is_retryable() or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.05, 0.5))  # at random, so that two writers do not meet again
 
 
 class Transaction:

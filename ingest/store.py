@@ -1,6 +1,7 @@
 """Graphs in Neo4j: whole or not at all, found by stored queries or by read-only Cypher."""
 
 import hashlib
+import itertools
 import re
 import shutil
 import time
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 from ingest import guard
 from ingest.bolt import Client, Connection, Plan, Rows, Transaction, connection_from_environment
 from ingest.pieces import Passages
-from ingest.queries import query_named, read_queries
+from ingest.queries import Query, query_named, read_queries
 from ingest.rows import graph_from_rows, graph_rows, node_labels
 from ingest.server import LocalServer
 from ingest.writing import (
@@ -408,15 +409,18 @@ class GraphStore:
     def complete_schema(self) -> None:
         """Make the constraints and indexes that are not there, anew where one has failed or is of something else.
 
-        One of another name that is of the same goes as well: Neo4j would not make ours beside it.
+        One of another name that is of the same goes as well: Neo4j would not make ours beside it. What stands in the
+        way is looked for after all are made, and not before: what another command is making looks like it.
         """
-        seen = self._load("schema_indexes")
-        for query in read_queries("schema").values():
-            for row in seen:
-                named = row["name"] == query.name
-                if named != _is_made_by(row, query.text) or (named and row["state"] == "FAILED"):
-                    name = row["name"].replace("`", "``")
-                    self._client.run_schema(f"DROP {'CONSTRAINT' if row['constraint'] else 'INDEX'} `{name}` IF EXISTS")
+        queries = read_queries("schema").values()
+        for query in queries:
+            self._client.run_schema(query.text)
+        pairs = itertools.product(self._load("schema_indexes"), queries)
+        in_the_way = [row for row, query in pairs if _is_in_the_way(row, query)]
+        for row in in_the_way:
+            name = row["name"].replace("`", "``")
+            self._client.run_schema(f"DROP {'CONSTRAINT' if row['constraint'] else 'INDEX'} `{name}` IF EXISTS")
+        for query in queries if in_the_way else ():
             self._client.run_schema(query.text)
         self._client.run_schema("CALL db.awaitIndexes(300)")
 
@@ -425,6 +429,12 @@ class GraphStore:
         ready = {row["name"]: row for row in self._load("schema_indexes") if row["state"] == "ONLINE"}
         queries = read_queries("schema").values()
         return [each.name for each in queries if not (each.name in ready and _is_made_by(ready[each.name], each.text))]
+
+
+def _is_in_the_way(index: Mapping[str, Any], query: Query) -> bool:
+    """Whether an index is not what this query of cypher/schema makes, but has its name or does its work."""
+    named = index["name"] == query.name
+    return named != _is_made_by(index, query.text) or (named and index["state"] == "FAILED")
 
 
 def _is_made_by(index: Mapping[str, Any], text: str) -> bool:

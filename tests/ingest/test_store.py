@@ -2,6 +2,7 @@
 
 import threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingest.queries import read_queries
 from ingest.rows import graph_rows, label_key, ranks_in
 from ingest.store import GraphStore, open_store
 from tests.ingest.made_graphs import large_graph, make_graph
@@ -191,6 +193,25 @@ def test_two_writers_at_once_count_every_graph_once(store):
     for writer in writers:
         writer.join()
     assert sorted(results) == ["ingested"] * 8 + ["unchanged"] * 8
+    check_aggregates(store, graphs)
+
+
+def test_commands_that_begin_a_database_at_once_and_fill_it_all_succeed(store):
+    """Neo4j undoes one of two that make the schema or store a graph, or says that an index is there already."""
+    for row in store.cypher("SHOW INDEXES YIELD name, type, owningConstraint AS of WHERE type <> 'LOOKUP'").records:
+        store._client.run_schema(f"DROP {'CONSTRAINT' if row['of'] else 'INDEX'} `{row['name']}`")
+    assert len(store.missing_schema()) == len(read_queries("schema"))
+    graphs = [make_graph(seed) for seed in range(20, 26)]
+
+    def begin(some: list[AttributionGraph]) -> list[str]:
+        with open_store() as own:
+            own.complete_schema()
+            return [own.add(graph) for graph in some]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(begin, [graphs[:2], graphs[2:4], graphs[4:], graphs]))
+    assert sorted(sum(found, [])) == ["ingested"] * 6 + ["unchanged"] * 6
+    assert store.missing_schema() == []
     check_aggregates(store, graphs)
 
 
