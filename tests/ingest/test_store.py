@@ -1,5 +1,6 @@
 """A stored graph is whole, comes back as it was, and leaves the aggregate as if it had never been when it goes."""
 
+import itertools
 import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -209,8 +210,8 @@ def test_commands_that_begin_a_database_at_once_and_fill_it_all_succeed(store):
             return [own.add(graph) for graph in some]
 
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(begin, [graphs[:2], graphs[2:4], graphs[4:], graphs]))
-    assert sorted(sum(found, [])) == ["ingested"] * 6 + ["unchanged"] * 6
+        found = pool.map(begin, [graphs[:2], graphs[2:4], graphs[4:], graphs])
+    assert sorted(itertools.chain(*found)) == ["ingested"] * 6 + ["unchanged"] * 6
     assert store.missing_schema() == []
     check_aggregates(store, graphs)
 
